@@ -1,0 +1,14 @@
+//! Roomlog: a real-time chat server where a room is a log and a subscription is a cursor over it.
+//!
+//! The modules stand in dependency order: each may use those above it as `docs/ARCHITECTURE.md` says, never those
+//! below. `tests/tidy.rs` enforces the arrows.
+
+pub mod limits;
+
+pub mod config;
+
+pub mod net;
+
+pub mod log;
+
+pub mod cli;

@@ -1,0 +1,84 @@
+//! Every bound of the server, in one place, with the relations between them checked at compile time.
+//!
+//! Owns: numbers. Must never know: what they are used for beyond their name. A bound that an operator may change is
+//! here as its default; `config` holds the value in force.
+
+/// Largest WebSocket message a chat client may send, in bytes (close 1009 beyond it).
+pub const MESSAGE_BYTES_MAX: usize = 16 * 1024;
+/// Largest HTTP request head, in bytes (431 beyond it).
+pub const HEAD_BYTES_MAX: usize = 8 * 1024;
+/// Time a peer has to complete a request head, in milliseconds.
+pub const HANDSHAKE_TIMEOUT_MS: u64 = 10_000;
+/// Time a closing handshake may take before the socket is dropped, in milliseconds.
+pub const CLOSE_TIMEOUT_MS: u64 = 3_000;
+/// Default time a socket with queued bytes may drain nothing before it is closed with 1013, in milliseconds.
+pub const WRITE_TIMEOUT_MS: u64 = 30_000;
+/// Default interval of ping frames and `heartbeat` events, in milliseconds.
+pub const HEARTBEAT_MS: u64 = 30_000;
+/// Default silence after which a connection is closed with 4000, in milliseconds.
+pub const OFFLINE_TIMEOUT_MS: u64 = 60_000;
+/// Default time a vanished client keeps its name and rooms, in milliseconds.
+pub const GRACE_MS: u64 = 10_000;
+/// Time a graceful shutdown may take from the signal to the exit, in milliseconds.
+pub const SHUTDOWN_MS: u64 = 4_000;
+
+/// Bytes queued for one connection below which it is given more of its rooms.
+pub const OUTBOX_LOW_WATER_BYTES: usize = 16 * 1024;
+/// Bytes queued for one connection above which its commands are no longer read.
+pub const OUTBOX_HIGH_WATER_BYTES: usize = 64 * 1024;
+
+/// Default longest message content, in bytes of UTF-8.
+pub const CONTENT_BYTES_MAX: usize = 4_096;
+/// Longest room name, in characters.
+pub const ROOM_NAME_CHARS_MAX: usize = 64;
+/// Longest user name, in characters.
+pub const USER_NAME_CHARS_MAX: usize = 32;
+/// Longest command `id`, in bytes of its JSON text without quotes.
+pub const COMMAND_ID_BYTES_MAX: usize = 64;
+/// Longest `nonce`, in bytes.
+pub const NONCE_BYTES_MAX: usize = 64;
+/// Rooms one connection may be in.
+pub const ROOMS_PER_CONNECTION_MAX: usize = 64;
+/// Default sustained messages per second and connection.
+pub const RATE_PER_SECOND: u32 = 20;
+/// Messages per connection that may come at once, as a multiple of the rate.
+pub const RATE_BURST_FACTOR: u32 = 2;
+/// Refused messages in a row (none accepted in between) after which a connection is closed with 1008.
+pub const RATE_ABUSE_MAX: u32 = 200;
+
+/// Messages in the history that a join without `since` is sent.
+pub const JOIN_HISTORY_MESSAGES: u64 = 50;
+/// Messages a `history` command returns unless it says otherwise.
+pub const HISTORY_LIMIT_DEFAULT: u64 = 100;
+/// Most messages in one `history` frame.
+pub const HISTORY_LIMIT_MAX: u64 = 1_000;
+/// Bytes of messages after which a replayed `history` frame ends.
+pub const REPLAY_FRAME_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of messages after which the answer to a `history` command ends.
+pub const HISTORY_FRAME_BYTES_MAX: usize = 256 * 1024;
+
+/// Users listed in one `presence` event; also the room size from which joins are no longer announced one by one.
+pub const PRESENCE_USERS_MAX: usize = 100;
+/// Shortest time between two `presence` counts in a large room, in milliseconds.
+pub const PRESENCE_COUNT_INTERVAL_MS: u64 = 1_000;
+
+/// Encoded messages kept in memory for readers that are a little behind, over all rooms, in bytes.
+pub const TAIL_BYTES_MAX: usize = 1024 * 1024;
+/// Log files held open at once.
+pub const LOG_FILES_OPEN_MAX: usize = 512;
+/// Descriptors kept back from connections for the log, the listener and the poll.
+pub const DESCRIPTORS_RESERVED: u64 = LOG_FILES_OPEN_MAX as u64 + 64;
+/// Default size at which a log segment is sealed, in bytes.
+pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
+/// Log bytes between two entries of a sparse index.
+pub const INDEX_STRIDE_BYTES: u64 = 4 * 1024;
+/// Largest payload of one log record, in bytes.
+pub const RECORD_BYTES_MAX: usize = 9_999_999;
+
+const _: () = assert!(CONTENT_BYTES_MAX < MESSAGE_BYTES_MAX);
+const _: () = assert!(OUTBOX_LOW_WATER_BYTES < OUTBOX_HIGH_WATER_BYTES);
+const _: () = assert!(OFFLINE_TIMEOUT_MS > HEARTBEAT_MS, "a ping must have time to be answered");
+const _: () = assert!(HISTORY_LIMIT_DEFAULT <= HISTORY_LIMIT_MAX && JOIN_HISTORY_MESSAGES <= HISTORY_LIMIT_MAX);
+// Six bytes (\u0000) is the longest JSON escape of one byte.
+const _: () = assert!(6 * MESSAGE_BYTES_MAX + 4096 < RECORD_BYTES_MAX);
+const _: () = assert!(SHUTDOWN_MS < 5_000, "the service promises to be gone within five seconds");
