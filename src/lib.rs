@@ -5,7 +5,9 @@
 
 pub mod limits;
 
+pub mod clock;
 pub mod config;
+pub mod protocol;
 
 pub mod net;
 

@@ -1,0 +1,72 @@
+//! The wire protocol: commands in, events out, error and close codes. `docs/PROTOCOL.md` is its text.
+//!
+//! Owns: the JSON of every frame and the meaning of every code. Must never know: sockets, rooms, logs, time.
+//! There is one parser and one encoder; nothing else in the project writes or reads protocol JSON.
+
+mod command;
+mod event;
+
+pub use command::{BadCommand, Command, CommandId, HistoryRange, Request, parse};
+pub use event::{
+    Announcement, Event, Limits, Member, MessageIdentity, Reset, Serial, StoredMessage, encode_message, history_frame,
+    recorded,
+};
+
+use serde::Serialize;
+
+/// The WebSocket subprotocol that is selected when a client offers it.
+pub const SUBPROTOCOL: &str = "roomlog.v1";
+/// The protocol version told in `connected`.
+pub const VERSION: u32 = 1;
+/// The room that a `join` without a room means.
+pub const DEFAULT_ROOM: &str = "general";
+/// The author of announcements; no user can take this name.
+pub const SYSTEM_USER: &str = "system";
+
+/// Why a command was refused; the `code` of an `error` event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    /// The frame is not a JSON object of the protocol's form.
+    BadRequest,
+    /// The `type` is none of the protocol's.
+    UnknownType,
+    /// The room name breaks the rules for names.
+    BadRoom,
+    /// The user name breaks the rules for names.
+    BadName,
+    /// The user name belongs to somebody else at the moment.
+    NameTaken,
+    /// The session is unknown or its grace period is over.
+    BadSession,
+    /// The token is unknown or revoked.
+    BadToken,
+    /// The content is empty.
+    Empty,
+    /// The content, nonce or id is longer than the limit.
+    TooLong,
+    /// This connection is in as many rooms as it may be.
+    TooManyRooms,
+    /// The command needs a membership that the connection does not have.
+    NotSubscribed,
+    /// Too many messages; `retryAfterMs` says when the next is accepted.
+    RateLimited,
+    /// The nonce was used before with other content.
+    NonceConflict,
+    /// The recipient of a private message is not here.
+    NoSuchUser,
+    /// The room's log cannot be written or read at the moment; nothing was stored.
+    StorageUnavailable,
+}
+
+/// WebSocket close codes (RFC 6455 section 7.4, and the protocol's own).
+pub mod close {
+    /// The server is shutting down: reconnect with jitter and resume.
+    pub const GOING_AWAY: u16 = 1001;
+    /// A policy was broken: a taken name at connect, abuse, a session that moved to another connection.
+    pub const POLICY: u16 = 1008;
+    /// No answer to a heartbeat: reconnect and resume.
+    pub const NO_HEARTBEAT: u16 = 4000;
+    /// The client asked; its user leaves at once.
+    pub const NORMAL: u16 = 1000;
+}

@@ -1,0 +1,399 @@
+//! Commands: what a client may say, parsed from one text frame without an intermediate tree.
+//!
+//! Owns: the shape of commands and which fields each needs. Must never know: whether a command is allowed.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::ErrorCode;
+use crate::limits;
+
+/// The `id` of a command as the client wrote it: the JSON text of a string or a number.
+pub type CommandId<'a> = &'a str;
+
+/// One parsed frame.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// Present if the command is to be answered by an `ack` or an `error`.
+    pub id: Option<CommandId<'a>>,
+    /// What is asked.
+    pub command: Command<'a>,
+}
+
+/// What a client may ask.
+#[derive(Debug)]
+pub enum Command<'a> {
+    /// Set or change who this connection is.
+    Hello {
+        /// The wanted name.
+        user: Option<Cow<'a, str>>,
+        /// An account's token.
+        token: Option<Cow<'a, str>>,
+        /// A session to resume.
+        session: Option<Cow<'a, str>>,
+    },
+    /// Subscribe to a room.
+    Join {
+        /// The room; the default room if absent.
+        room: Option<Cow<'a, str>>,
+        /// The last sequence the client has.
+        since: Option<u64>,
+        /// The epoch that sequence belongs to.
+        epoch: Option<Cow<'a, str>>,
+        /// Acts as `hello` first.
+        username: Option<Cow<'a, str>>,
+    },
+    /// Unsubscribe from a room.
+    Leave {
+        /// The room.
+        room: Cow<'a, str>,
+    },
+    /// Append to a room.
+    Message {
+        /// The room.
+        room: Cow<'a, str>,
+        /// The text.
+        content: Cow<'a, str>,
+        /// Makes the send idempotent.
+        nonce: Option<Cow<'a, str>>,
+    },
+    /// Ask for a room's members.
+    Presence {
+        /// The room.
+        room: Cow<'a, str>,
+    },
+    /// Set the own status.
+    Status {
+        /// True for `away`, false for `online`.
+        away: bool,
+    },
+    /// Read a room's log.
+    History {
+        /// The room.
+        room: Cow<'a, str>,
+        /// Which part.
+        range: HistoryRange,
+    },
+    /// Tell a room that one is typing, or no longer.
+    Typing {
+        /// The room.
+        room: Cow<'a, str>,
+        /// Whether typing goes on.
+        is_typing: bool,
+    },
+    /// A message to one user.
+    Private {
+        /// The recipient's name.
+        to: Cow<'a, str>,
+        /// The text.
+        content: Cow<'a, str>,
+        /// Given back with the message.
+        nonce: Option<Cow<'a, str>>,
+    },
+    /// Measure latency.
+    Ping {
+        /// Any JSON value, given back as it is.
+        timestamp: Option<&'a RawValue>,
+    },
+    /// Keep the connection alive.
+    Heartbeat,
+}
+
+/// A part of a log, bounds exclusive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HistoryRange {
+    /// Ascending from after a sequence.
+    Since {
+        /// The sequence.
+        since: u64,
+        /// Most messages wanted.
+        limit: u64,
+    },
+    /// The messages that end just before a sequence, ascending too.
+    Before {
+        /// The sequence.
+        before: u64,
+        /// Messages at or below this sequence are not wanted either.
+        since: u64,
+        /// Most messages wanted.
+        limit: u64,
+    },
+}
+
+/// A frame that is no command; the connection lives on.
+#[derive(Debug, PartialEq)]
+pub struct BadCommand<'a> {
+    /// The `id`, if the frame had one that could be read.
+    pub id: Option<CommandId<'a>>,
+    /// [`ErrorCode::BadRequest`], [`ErrorCode::UnknownType`] or [`ErrorCode::TooLong`].
+    pub code: ErrorCode,
+    /// One sentence for a person.
+    pub message: String,
+}
+
+/// A string that borrows from the frame unless it holds escapes. (`Option<Cow<str>>` would always copy.)
+#[derive(Debug, Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// Every field a frame may have. All but `type` and `id` may also stand in `data`, which has the same form.
+#[derive(Debug, Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Fields<'a> {
+    #[serde(borrow)]
+    r#type: Option<Text<'a>>,
+    id: Option<&'a RawValue>,
+    room: Option<Text<'a>>,
+    content: Option<Text<'a>>,
+    nonce: Option<Text<'a>>,
+    user: Option<Text<'a>>,
+    username: Option<Text<'a>>,
+    token: Option<Text<'a>>,
+    session: Option<Text<'a>>,
+    epoch: Option<Text<'a>>,
+    status: Option<Text<'a>>,
+    to: Option<Text<'a>>,
+    since: Option<u64>,
+    before: Option<u64>,
+    limit: Option<u64>,
+    is_typing: Option<bool>,
+    timestamp: Option<&'a RawValue>,
+    data: Option<Box<Fields<'a>>>,
+}
+
+impl Fields<'_> {
+    /// Fills what is missing at the top level from `data`.
+    fn flatten(&mut self) {
+        let Some(inner) = self.data.take() else { return };
+        fill(&mut self.room, inner.room);
+        fill(&mut self.content, inner.content);
+        fill(&mut self.nonce, inner.nonce);
+        fill(&mut self.user, inner.user);
+        fill(&mut self.username, inner.username);
+        fill(&mut self.token, inner.token);
+        fill(&mut self.session, inner.session);
+        fill(&mut self.epoch, inner.epoch);
+        fill(&mut self.status, inner.status);
+        fill(&mut self.to, inner.to);
+        fill(&mut self.since, inner.since);
+        fill(&mut self.before, inner.before);
+        fill(&mut self.limit, inner.limit);
+        fill(&mut self.is_typing, inner.is_typing);
+        fill(&mut self.timestamp, inner.timestamp);
+    }
+}
+
+fn fill<T>(place: &mut Option<T>, value: Option<T>) {
+    if place.is_none() {
+        *place = value;
+    }
+}
+
+/// What is still read of a frame that [`Fields`] refused, so that the error can carry the command's `id`.
+#[derive(Deserialize)]
+struct OnlyId<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+}
+
+/// Parses one text frame.
+///
+/// # Errors
+/// [`BadCommand`] says what to answer; nothing a peer sends is worth closing the connection here.
+pub fn parse(text: &str) -> Result<Request<'_>, BadCommand<'_>> {
+    let mut fields: Fields<'_> = serde_json::from_str(text).map_err(|error| {
+        let raw = serde_json::from_str::<OnlyId<'_>>(text).ok().and_then(|only| only.id);
+        let id = raw.and_then(|raw| checked_id(raw).ok());
+        BadCommand { id, code: ErrorCode::BadRequest, message: describe(&error) }
+    })?;
+    let id = fields.id.map(checked_id).transpose();
+    let id = id.map_err(|(code, message)| BadCommand { id: None, code, message: message.into() })?;
+    fields.flatten();
+    match command(fields) {
+        Ok(command) => Ok(Request { id, command }),
+        Err((code, message)) => Err(BadCommand { id, code, message }),
+    }
+}
+
+fn command(fields: Fields<'_>) -> Result<Command<'_>, (ErrorCode, String)> {
+    let kind = required(fields.r#type, "type")?;
+    Ok(match kind.as_ref() {
+        "message" => Command::Message {
+            room: required(fields.room, "room")?,
+            content: required(fields.content, "content")?,
+            nonce: checked_nonce(fields.nonce)?,
+        },
+        "join" => Command::Join {
+            room: text(fields.room),
+            since: fields.since,
+            epoch: text(fields.epoch),
+            username: text(fields.username),
+        },
+        "leave" => Command::Leave { room: required(fields.room, "room")? },
+        "presence" => Command::Presence { room: required(fields.room, "room")? },
+        "history" => Command::History {
+            room: required(fields.room, "room")?,
+            range: range(fields.since, fields.before, fields.limit),
+        },
+        "hello" => Command::Hello {
+            user: text(fields.user).or(text(fields.username)),
+            token: text(fields.token),
+            session: text(fields.session),
+        },
+        "status" => Command::Status { away: away(&required(fields.status, "status")?)? },
+        "typing" => Command::Typing {
+            room: required(fields.room, "room")?,
+            is_typing: fields.is_typing.ok_or_else(|| missing("isTyping"))?,
+        },
+        "typing.start" => Command::Typing { room: required(fields.room, "room")?, is_typing: true },
+        "typing.stop" => Command::Typing { room: required(fields.room, "room")?, is_typing: false },
+        "private" => Command::Private {
+            to: required(fields.to, "to")?,
+            content: required(fields.content, "content")?,
+            nonce: checked_nonce(fields.nonce)?,
+        },
+        "ping" => Command::Ping { timestamp: fields.timestamp },
+        "heartbeat" => Command::Heartbeat,
+        other => {
+            let shown: String = other.chars().take(32).collect();
+            return Err((ErrorCode::UnknownType, format!("Unknown type {shown:?}")));
+        }
+    })
+}
+
+fn range(since: Option<u64>, before: Option<u64>, limit: Option<u64>) -> HistoryRange {
+    let limit = limit.unwrap_or(limits::HISTORY_LIMIT_DEFAULT).min(limits::HISTORY_LIMIT_MAX);
+    let since = since.unwrap_or(0);
+    match before {
+        Some(before) => HistoryRange::Before { before, since, limit },
+        None => HistoryRange::Since { since, limit },
+    }
+}
+
+fn away(status: &str) -> Result<bool, (ErrorCode, String)> {
+    match status {
+        "online" => Ok(false),
+        "away" => Ok(true),
+        _ => Err((ErrorCode::BadRequest, "\"status\" is \"online\" or \"away\"".into())),
+    }
+}
+
+fn text(value: Option<Text<'_>>) -> Option<Cow<'_, str>> {
+    value.map(|text| text.0)
+}
+
+fn required<'a>(value: Option<Text<'a>>, field: &str) -> Result<Cow<'a, str>, (ErrorCode, String)> {
+    text(value).ok_or_else(|| missing(field))
+}
+
+fn missing(field: &str) -> (ErrorCode, String) {
+    (ErrorCode::BadRequest, format!("The field {field:?} is missing"))
+}
+
+fn checked_nonce(nonce: Option<Text<'_>>) -> Result<Option<Cow<'_, str>>, (ErrorCode, String)> {
+    let nonce = text(nonce);
+    match nonce.as_ref().map(|nonce| nonce.len()) {
+        Some(0) => Err((ErrorCode::BadRequest, "The nonce is empty".into())),
+        Some(len) if len > limits::NONCE_BYTES_MAX => {
+            Err((ErrorCode::TooLong, format!("A nonce has at most {} bytes", limits::NONCE_BYTES_MAX)))
+        }
+        _ => Ok(nonce),
+    }
+}
+
+/// The raw text of an `id`: a JSON string or number of bounded length.
+fn checked_id(raw: &RawValue) -> Result<CommandId<'_>, (ErrorCode, &'static str)> {
+    let text = raw.get();
+    let quoted = text.starts_with('"');
+    if !quoted && !text.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
+        return Err((ErrorCode::BadRequest, "An id is a string or a number"));
+    }
+    if text.len() > limits::COMMAND_ID_BYTES_MAX + if quoted { 2 } else { 0 } {
+        return Err((ErrorCode::TooLong, "The id is too long"));
+    }
+    Ok(text)
+}
+
+/// What is wrong with a frame, in one line and without repeating the frame.
+fn describe(error: &serde_json::Error) -> String {
+    if error.is_data() { format!("Not a command of this protocol: {error}") } else { format!("Not JSON: {error}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(text: &str) -> Command<'_> {
+        parse(text).expect("a command").command
+    }
+
+    #[test]
+    fn message_fields_may_be_flat_or_in_data() {
+        for text in [
+            r#"{"type":"message","data":{"room":"r","content":"hi","nonce":"n"}}"#,
+            r#"{"type":"message","room":"r","content":"hi","nonce":"n"}"#,
+        ] {
+            let Command::Message { room, content, nonce } = command(text) else { panic!("a message") };
+            assert_eq!((room.as_ref(), content.as_ref(), nonce.as_deref()), ("r", "hi", Some("n")));
+        }
+    }
+
+    #[test]
+    fn plain_text_is_borrowed_from_the_frame() {
+        let Command::Message { content, .. } = command(r#"{"type":"message","data":{"room":"r","content":"plain"}}"#)
+        else {
+            panic!("a message")
+        };
+        assert!(matches!(content, Cow::Borrowed("plain")));
+    }
+
+    #[test]
+    fn ids_keep_the_form_the_client_chose() {
+        assert_eq!(parse(r#"{"type":"heartbeat","id":"a b"}"#).unwrap().id, Some("\"a b\""));
+        assert_eq!(parse(r#"{"type":"heartbeat","id":12.50}"#).unwrap().id, Some("12.50"));
+        assert_eq!(parse(r#"{"type":"heartbeat","id":null}"#).unwrap().id, None);
+        assert_eq!(parse(r#"{"type":"heartbeat","id":[1]}"#).unwrap_err().code, ErrorCode::BadRequest);
+        let long = format!(r#"{{"type":"heartbeat","id":"{}"}}"#, "x".repeat(65));
+        assert_eq!(parse(&long).unwrap_err().code, ErrorCode::TooLong);
+    }
+
+    #[test]
+    fn errors_carry_the_id_when_it_can_be_read() {
+        let bad = parse(r#"{"type":"join","room":5,"id":7}"#).unwrap_err();
+        assert_eq!((bad.id, bad.code), (Some("7"), ErrorCode::BadRequest));
+        let bad = parse(r#"{"type":"dance","id":7}"#).unwrap_err();
+        assert_eq!((bad.id, bad.code), (Some("7"), ErrorCode::UnknownType));
+        let bad = parse(r#"{"type":"message","id":7,"data":{"room":"r"}}"#).unwrap_err();
+        assert_eq!((bad.id, bad.code), (Some("7"), ErrorCode::BadRequest));
+        assert!(bad.message.contains("content"), "{}", bad.message);
+    }
+
+    #[test]
+    fn hostile_json_is_refused_without_a_panic() {
+        let deep = format!("{}{}", "[".repeat(8000), "]".repeat(8000));
+        let nested = format!("{}{}", r#"{"type":"ping","data":"#.repeat(600), "}".repeat(600));
+        assert!(parse(&format!(r#"{{"type":"ping","unknown":{deep}}}"#)).is_ok(), "unknown fields are ignored");
+        for text in ["", "{", "[]", "null", "5", "\"join\"", r#"{"type":5}"#, r#"{"room":"x"}"#, &deep, &nested] {
+            let bad = parse(text).unwrap_err();
+            assert!(matches!(bad.code, ErrorCode::BadRequest | ErrorCode::UnknownType), "{text}");
+        }
+        for text in [r#"{"type":"join","room":{}}"#, r#"{"type":"join","since":-1}"#, r#"{"type":"join","since":1.5}"#]
+        {
+            assert_eq!(parse(text).unwrap_err().code, ErrorCode::BadRequest, "{text}");
+        }
+    }
+
+    #[test]
+    fn history_limits_are_clamped() {
+        let history = |text| match command(text) {
+            Command::History { range, .. } => range,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(history(r#"{"type":"history","room":"r"}"#), HistoryRange::Since { since: 0, limit: 100 });
+        assert_eq!(
+            history(r#"{"type":"history","room":"r","before":9,"limit":99999}"#),
+            HistoryRange::Before { before: 9, since: 0, limit: 1000 }
+        );
+    }
+}
