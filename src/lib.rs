@@ -9,6 +9,8 @@ pub mod clock;
 pub mod config;
 pub mod protocol;
 
+pub mod chat;
+
 pub mod net;
 
 pub mod log;
