@@ -33,7 +33,8 @@ fn nothing_given_means_the_defaults() {
 
 #[test]
 fn every_flag_sets_its_field_and_every_variable_the_same() {
-    let changed: &[(&str, &str, fn(&mut Config))] = &[
+    type Change = fn(&mut Config);
+    let changed: &[(&str, &str, Change)] = &[
         ("port", "0", |c| c.port = 0),
         ("bind", "::1", |c| c.bind = IpAddr::V6(Ipv6Addr::LOCALHOST)),
         ("data", "/srv/chat", |c| c.data = PathBuf::from("/srv/chat")),
