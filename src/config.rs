@@ -1,1 +1,411 @@
-//! Placeholder.
+//! What an operator can set: flags and environment variables → [`Invocation`], by one table per command.
+//!
+//! Owns: the option tables, the values in force, their bounds and the relations between them. Must never know: what
+//! the values do. Parsing is pure: no file, no clock, no process environment but what is passed in.
+
+pub mod options;
+mod values;
+
+use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+use ::log::LevelFilter;
+
+use crate::limits;
+pub use options::UsageError;
+use options::{OptionSpec, Outcome, fill, help_lines, nearest, printable};
+use values::{allow_origin, duration, duration_or_zero, duration_text, folder, fsync, ip, log_level, number, port};
+
+/// Shortest duration an option takes, in milliseconds (0 is a word of its own where it is allowed).
+pub const DURATION_MS_MIN: u64 = 10;
+/// Longest duration an option takes, in milliseconds: a day.
+pub const DURATION_MS_MAX: u64 = 24 * 60 * 60 * 1000;
+/// Fastest rate that can be asked for, in messages per second and connection.
+pub const RATE_PER_SECOND_MAX: u32 = 1_000_000;
+/// Bytes of a `message` command around its content: the longest room name (four bytes a character), `nonce` and `id`,
+/// and the keys.
+const ENVELOPE_BYTES_MAX: usize =
+    4 * limits::ROOM_NAME_CHARS_MAX + limits::NONCE_BYTES_MAX + limits::COMMAND_ID_BYTES_MAX + 128;
+/// Largest `--max-content`, in bytes: with it, the longest command still fits a frame, JSON escapes in the content aside.
+pub const CONTENT_BYTES_CEILING: usize = limits::MESSAGE_BYTES_MAX - ENVELOPE_BYTES_MAX;
+const _: () = assert!(limits::CONTENT_BYTES_MAX <= CONTENT_BYTES_CEILING);
+
+/// When a message counts as stored, and so may be acknowledged and shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fsync {
+    /// After `fdatasync`.
+    Always,
+    /// After `write`; `fdatasync` follows at most this much later.
+    Interval {
+        /// In milliseconds.
+        ms: u64,
+    },
+    /// After `write`; the kernel decides when it reaches the disk.
+    Never,
+}
+
+/// Foreign origins whose pages may connect; a page's own origin always may.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origins {
+    /// `*`.
+    Any,
+    /// Serialized origins (RFC 6454, section 6.2) in lower case.
+    Listed(Vec<String>),
+}
+
+impl Origins {
+    /// Whether a request with this `Origin` header may connect although it is not the server's own.
+    #[must_use]
+    pub fn allows(&self, origin: &str) -> bool {
+        match self {
+            Origins::Any => true,
+            Origins::Listed(list) => list.iter().any(|listed| listed.eq_ignore_ascii_case(origin)),
+        }
+    }
+}
+
+/// The values in force for `roomlog serve`.
+///
+/// Invariant: `heartbeat_ms < offline_timeout_ms`, and every duration is in `DURATION_MS_MIN..=DURATION_MS_MAX`
+/// (`grace_ms` may be 0).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// TCP port; 0 lets the kernel pick one.
+    pub port: u16,
+    /// Address of the listener.
+    pub bind: IpAddr,
+    /// Folder of everything that is kept.
+    pub data: PathBuf,
+    /// Interval of ping frames and `heartbeat` events, in milliseconds.
+    pub heartbeat_ms: u64,
+    /// Silence after which a connection is closed, in milliseconds.
+    pub offline_timeout_ms: u64,
+    /// Time a vanished client keeps its name and rooms, in milliseconds; 0 announces it at once.
+    pub grace_ms: u64,
+    /// When a message counts as stored.
+    pub fsync: Fsync,
+    /// Sustained messages per second and connection; 0 is no limit.
+    pub rate_per_second: u32,
+    /// Longest message content, in bytes of UTF-8.
+    pub content_bytes_max: usize,
+    /// Folder to serve the page from instead of the embedded one.
+    pub public: Option<PathBuf>,
+    /// Foreign origins whose pages may connect.
+    pub allow_origin: Origins,
+    /// Time a socket with queued bytes may drain nothing, in milliseconds.
+    pub write_timeout_ms: u64,
+    /// Least severe level that is logged.
+    pub log_level: LevelFilter,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            port: 8080,
+            bind: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            data: PathBuf::from("./data"),
+            heartbeat_ms: limits::HEARTBEAT_MS,
+            offline_timeout_ms: limits::OFFLINE_TIMEOUT_MS,
+            grace_ms: limits::GRACE_MS,
+            fsync: Fsync::Always,
+            rate_per_second: limits::RATE_PER_SECOND,
+            content_bytes_max: limits::CONTENT_BYTES_MAX,
+            public: None,
+            allow_origin: Origins::Listed(Vec::new()),
+            write_timeout_ms: limits::WRITE_TIMEOUT_MS,
+            log_level: LevelFilter::Info,
+        }
+    }
+}
+
+/// The values in force for `roomlog healthcheck`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Healthcheck {
+    /// Port of the server to ask.
+    pub port: u16,
+    /// Address the server listens on.
+    pub bind: IpAddr,
+}
+
+impl Default for Healthcheck {
+    fn default() -> Self {
+        let Config { port, bind, .. } = Config::default();
+        Self { port, bind }
+    }
+}
+
+impl Healthcheck {
+    /// Where to connect: an unspecified address is reached through the loopback of its family.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        let host = match self.bind {
+            IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+            named => named,
+        };
+        SocketAddr::new(host, self.port)
+    }
+}
+
+/// What a command line asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Invocation {
+    /// `roomlog` or `roomlog serve`.
+    Serve(Config),
+    /// `roomlog healthcheck`.
+    Healthcheck(Healthcheck),
+    /// Print this text.
+    Help(String),
+    /// Print the version.
+    Version,
+}
+
+const PORT_ENV: &[&str] = &["ROOMLOG_PORT", "PORT"];
+const BIND_ENV: &[&str] = &["ROOMLOG_BIND"];
+
+/// The options of `roomlog serve`, in the order of the help.
+pub static SERVE: &[OptionSpec<Config>] = &[
+    OptionSpec {
+        flag: "port",
+        value_name: "PORT",
+        env: PORT_ENV,
+        help: "port to listen on, 0 picks a free one",
+        repeatable: false,
+        set: |c, v| put(&mut c.port, port(v)),
+        show: |c| c.port.to_string(),
+    },
+    OptionSpec {
+        flag: "bind",
+        value_name: "ADDR",
+        env: BIND_ENV,
+        help: "IP address to listen on",
+        repeatable: false,
+        set: |c, v| put(&mut c.bind, ip(v)),
+        show: |c| c.bind.to_string(),
+    },
+    OptionSpec {
+        flag: "data",
+        value_name: "DIR",
+        env: &["ROOMLOG_DATA"],
+        help: "folder of the logs",
+        repeatable: false,
+        set: |c, v| put(&mut c.data, folder(v)),
+        show: |c| c.data.display().to_string(),
+    },
+    OptionSpec {
+        flag: "fsync",
+        value_name: "WHEN",
+        env: &["ROOMLOG_FSYNC"],
+        help: "sync the log: always, a time, never",
+        repeatable: false,
+        set: |c, v| put(&mut c.fsync, fsync(v)),
+        show: |c| c.fsync.to_string(),
+    },
+    OptionSpec {
+        flag: "heartbeat",
+        value_name: "TIME",
+        env: &["ROOMLOG_HEARTBEAT"],
+        help: "interval of pings",
+        repeatable: false,
+        set: |c, v| put(&mut c.heartbeat_ms, duration(v)),
+        show: |c| duration_text(c.heartbeat_ms),
+    },
+    OptionSpec {
+        flag: "offline-timeout",
+        value_name: "TIME",
+        env: &["ROOMLOG_OFFLINE_TIMEOUT"],
+        help: "silence that ends a connection",
+        repeatable: false,
+        set: |c, v| put(&mut c.offline_timeout_ms, duration(v)),
+        show: |c| duration_text(c.offline_timeout_ms),
+    },
+    OptionSpec {
+        flag: "grace",
+        value_name: "TIME",
+        env: &["ROOMLOG_GRACE"],
+        help: "a lost client keeps its name so long",
+        repeatable: false,
+        set: |c, v| put(&mut c.grace_ms, duration_or_zero(v)),
+        show: |c| duration_text(c.grace_ms),
+    },
+    OptionSpec {
+        flag: "write-timeout",
+        value_name: "TIME",
+        env: &["ROOMLOG_WRITE_TIMEOUT"],
+        help: "a reader may drain nothing so long",
+        repeatable: false,
+        set: |c, v| put(&mut c.write_timeout_ms, duration(v)),
+        show: |c| duration_text(c.write_timeout_ms),
+    },
+    OptionSpec {
+        flag: "rate",
+        value_name: "N",
+        env: &["ROOMLOG_RATE"],
+        help: "messages/s and connection, 0 = no limit",
+        repeatable: false,
+        set: |c, v| put(&mut c.rate_per_second, number(v, 0, RATE_PER_SECOND_MAX)),
+        show: |c| c.rate_per_second.to_string(),
+    },
+    OptionSpec {
+        flag: "max-content",
+        value_name: "BYTES",
+        env: &["ROOMLOG_MAX_CONTENT"],
+        help: "longest message",
+        repeatable: false,
+        set: |c, v| put(&mut c.content_bytes_max, number(v, 1, CONTENT_BYTES_CEILING)),
+        show: |c| c.content_bytes_max.to_string(),
+    },
+    OptionSpec {
+        flag: "allow-origin",
+        value_name: "ORIGIN",
+        env: &["ROOMLOG_ALLOW_ORIGIN"],
+        help: "pages from there may connect; repeatable, * = any",
+        repeatable: true,
+        set: |c, v| allow_origin(&mut c.allow_origin, v),
+        show: |c| c.allow_origin.to_string(),
+    },
+    OptionSpec {
+        flag: "public",
+        value_name: "DIR",
+        env: &["ROOMLOG_PUBLIC"],
+        help: "serve the page from DIR, for working on it",
+        repeatable: false,
+        set: |c, v| put(&mut c.public, folder(v).map(Some)),
+        show: |c| c.public.as_ref().map_or_else(String::new, |folder| folder.display().to_string()),
+    },
+    OptionSpec {
+        flag: "log-level",
+        value_name: "LEVEL",
+        env: &["ROOMLOG_LOG_LEVEL"],
+        help: "error, warn, info, debug or trace",
+        repeatable: false,
+        set: |c, v| put(&mut c.log_level, log_level(v)),
+        show: |c| c.log_level.as_str().to_lowercase(),
+    },
+];
+
+/// The options of `roomlog healthcheck`: where [`SERVE`] says the server listens.
+pub static HEALTHCHECK: &[OptionSpec<Healthcheck>] = &[
+    OptionSpec {
+        flag: "port",
+        value_name: "PORT",
+        env: PORT_ENV,
+        help: "port of the server",
+        repeatable: false,
+        set: |c, v| put(&mut c.port, port(v)),
+        show: |c| c.port.to_string(),
+    },
+    OptionSpec {
+        flag: "bind",
+        value_name: "ADDR",
+        env: BIND_ENV,
+        help: "address it listens on",
+        repeatable: false,
+        set: |c, v| put(&mut c.bind, ip(v)),
+        show: |c| c.bind.to_string(),
+    },
+];
+
+/// The commands' names, the first being the default.
+pub const COMMANDS: &[&str] = &["serve", "healthcheck"];
+
+impl Config {
+    /// Reads a command line (without the program's name) over an environment.
+    ///
+    /// # Errors
+    /// The first thing that cannot be used, worded for the operator; exit with 2.
+    pub fn parse(
+        args: impl IntoIterator<Item = OsString>,
+        env: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Invocation, UsageError> {
+        let mut args: Vec<OsString> = args.into_iter().collect();
+        let is_word = args.first().is_some_and(|arg| !arg.as_encoded_bytes().starts_with(b"-"));
+        let command = if is_word { printable(&args.remove(0)) } else { COMMANDS[0].to_owned() };
+        let mut parser = lexopt::Parser::from_args(args);
+        match command.as_str() {
+            "serve" => serve(&mut parser, env),
+            "healthcheck" => healthcheck(&mut parser, env),
+            _ => {
+                let nearest = nearest(&command, COMMANDS.iter().copied()).map(str::to_owned);
+                Err(UsageError::UnknownCommand { command, nearest })
+            }
+        }
+    }
+
+    /// Where to listen.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.bind, self.port)
+    }
+}
+
+fn serve(parser: &mut lexopt::Parser, env: impl Fn(&str) -> Option<OsString>) -> Result<Invocation, UsageError> {
+    let mut config = Config::default();
+    match fill(&mut config, SERVE, parser, env)? {
+        Outcome::Help => Ok(Invocation::Help(serve_help())),
+        Outcome::Version => Ok(Invocation::Version),
+        Outcome::Filled { origins } => {
+            check_relations(&config, &origins)?;
+            Ok(Invocation::Serve(config))
+        }
+    }
+}
+
+fn healthcheck(parser: &mut lexopt::Parser, env: impl Fn(&str) -> Option<OsString>) -> Result<Invocation, UsageError> {
+    let mut target = Healthcheck::default();
+    match fill(&mut target, HEALTHCHECK, parser, env)? {
+        Outcome::Help => Ok(Invocation::Help(healthcheck_help())),
+        Outcome::Version => Ok(Invocation::Version),
+        Outcome::Filled { .. } => Ok(Invocation::Healthcheck(target)),
+    }
+}
+
+fn check_relations(config: &Config, origins: &[String]) -> Result<(), UsageError> {
+    let origin = |flag: &str| {
+        let row = SERVE.iter().position(|spec| spec.flag == flag).expect("the relations name flags of the table");
+        &origins[row]
+    };
+    if config.offline_timeout_ms <= config.heartbeat_ms {
+        return Err(UsageError::Conflict(format!(
+            "{} ({}) must be longer than {} ({}): a ping must have time to be answered",
+            origin("offline-timeout"),
+            duration_text(config.offline_timeout_ms),
+            origin("heartbeat"),
+            duration_text(config.heartbeat_ms),
+        )));
+    }
+    Ok(())
+}
+
+fn serve_help() -> String {
+    format!(
+        "roomlog {}: a chat server where a room is a log\n\n\
+         Usage: roomlog [serve] [OPTION]...\n       \
+         roomlog healthcheck [--port PORT] [--bind ADDR]\n\n\
+         Options of serve:\n{}\n  \
+         -h, --help                this text\n  \
+         -V, --version             the version\n\n\
+         A TIME reads 500ms, 30s, 5m or 2h. Each option is also an environment variable,\n\
+         as ROOMLOG_OFFLINE_TIMEOUT=60s (and PORT); a flag beats it.\n",
+        env!("CARGO_PKG_VERSION"),
+        help_lines(SERVE, &Config::default()),
+    )
+}
+
+fn healthcheck_help() -> String {
+    format!(
+        "Asks a running server for GET /healthz; exits with 0 if it is well, else with 1.\n\n\
+         Usage: roomlog healthcheck [OPTION]...\n\n{}\n\
+         Each option is also an environment variable, as ROOMLOG_PORT (and PORT).\n",
+        help_lines(HEALTHCHECK, &Healthcheck::default()),
+    )
+}
+
+fn put<V>(place: &mut V, value: Result<V, String>) -> Result<(), String> {
+    *place = value?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,5 @@
-//! Placeholder.
+//! The commands besides `serve`, one file each: blocking programs that talk to a server or read its files.
+//!
+//! Must never know: the server's insides. What they share with it is the protocol and the log's format.
+
+pub mod healthcheck;
