@@ -1,1 +1,28 @@
-//! Placeholder.
+//! Append-only storage: a folder of segments per room, one line per record, durable before visible.
+//!
+//! Owns: the files under the data folder, sequence numbers, epochs, what is visible. Must never know: sockets, chat, JSON
+//! schemas of messages, the time of day (`now_ms` is passed in), randomness (`entropy` is passed in).
+//!
+//! A room is opened, appended to, and read by position:
+//!
+//! ```text
+//! append ─► write_dirty ─► (policy: next_sync ─► SyncBatch::run on another thread ─► synced) ─► LogEvent::Visible ─► read
+//! ```
+//!
+//! `docs/LOG_FORMAT.md` describes the bytes.
+
+mod disk;
+mod name;
+mod read;
+mod record;
+mod store;
+mod sync;
+mod types;
+
+pub use disk::{Disk, DiskFile, RealDisk};
+pub use read::ReadBuffer;
+pub use store::Store;
+pub use sync::{SyncBatch, SyncOutcome};
+pub use types::{
+    Epoch, LogError, LogEvent, LogId, Options, ParseEpochError, Position, Retention, StoreError, SyncPolicy,
+};

@@ -1,0 +1,191 @@
+//! The disk as the log sees it: a few calls behind two traits, so that a simulated disk can take the real one's place.
+//!
+//! Owns: system calls. Must never know: records, rooms, policies.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+use rustix::fs::{FlockOperation, flock, syncfs};
+
+/// A file system. Paths are used as given.
+pub trait Disk: Send + Sync + 'static {
+    /// An open file; closed when dropped.
+    type File: DiskFile;
+
+    /// Opens an existing file for reading and writing.
+    fn open(&self, path: &Path) -> io::Result<Self::File>;
+    /// Creates a file for reading and writing; `AlreadyExists` when it is there.
+    fn create(&self, path: &Path) -> io::Result<Self::File>;
+    /// Creates a folder and those above it; tells whether it was not there before.
+    fn create_dir(&self, path: &Path) -> io::Result<bool>;
+    /// Names of the entries of a folder, in no order.
+    fn list(&self, path: &Path) -> io::Result<Vec<String>>;
+    /// Size of a file in bytes.
+    fn len(&self, path: &Path) -> io::Result<u64>;
+    /// Renames a file, replacing what has the new name.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Makes a folder's entries durable.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// Makes everything on the file system that holds `path` durable.
+    fn sync_all(&self, path: &Path) -> io::Result<()>;
+    /// Names the time since the machine was started: what was written under the same number is still in the page cache.
+    /// 0 when unknown.
+    fn boot_id(&self) -> u64;
+}
+
+/// An open file. All calls take `&self`: one thread may sync while another reads.
+pub trait DiskFile: Send + Sync + 'static {
+    /// Reads at `offset`; fewer bytes than asked for mean little, 0 means the end.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Writes at `offset`; may write less.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
+    /// Size in bytes.
+    fn len(&self) -> io::Result<u64>;
+    /// Whether the file is empty.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+    /// Cuts or extends the file.
+    fn set_len(&self, bytes: u64) -> io::Result<()>;
+    /// Makes the file's bytes and size durable, not its name.
+    fn sync_data(&self) -> io::Result<()>;
+    /// A text that differs between a file and any copy of it, and survives renaming.
+    fn identity(&self) -> io::Result<String>;
+    /// Takes the file's exclusive lock until it is closed; `false` when another process has it.
+    fn try_lock(&self) -> io::Result<bool>;
+}
+
+/// The operating system's files.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealDisk;
+
+impl Disk for RealDisk {
+    type File = File;
+
+    fn open(&self, path: &Path) -> io::Result<File> {
+        OpenOptions::new().read(true).write(true).open(path)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<File> {
+        OpenOptions::new().read(true).write(true).create_new(true).open(path)
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<bool> {
+        match std::fs::create_dir(path) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => std::fs::create_dir_all(path).map(|()| true),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(path)? {
+            // A name that is not UTF-8 is none of ours.
+            names.extend(entry?.file_name().into_string().ok());
+        }
+        Ok(names)
+    }
+
+    fn len(&self, path: &Path) -> io::Result<u64> {
+        Ok(std::fs::metadata(path)?.len())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+
+    fn sync_all(&self, path: &Path) -> io::Result<()> {
+        Ok(syncfs(File::open(path)?)?)
+    }
+
+    fn boot_id(&self) -> u64 {
+        let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let hex: String = text.chars().filter(char::is_ascii_hexdigit).take(16).collect();
+        u64::from_str_radix(&hex, 16).unwrap_or(0)
+    }
+}
+
+impl DiskFile for File {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        FileExt::read_at(self, buffer, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        FileExt::write_at(self, bytes, offset)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+
+    fn set_len(&self, bytes: u64) -> io::Result<()> {
+        File::set_len(self, bytes)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        File::sync_data(self)
+    }
+
+    fn identity(&self) -> io::Result<String> {
+        let metadata = self.metadata()?;
+        // Inode numbers are reused; the birth time tells a reused one. File systems without birth times count as 0.
+        let born = metadata.created().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+        Ok(format!("{}:{}", metadata.ino(), born.map_or(0, |at| at.as_nanos())))
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        match flock(self, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(true),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
+            Err(e) => Err(e.into()),
+        }
+    }
+}
+
+/// Whether an error means "no space", which passes, and not "broken", which does not.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
+}
+
+/// Reads until `buffer` is full or the file ends; returns the bytes read.
+pub(crate) fn read_full(file: &impl DiskFile, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read_at(&mut buffer[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(filled)
+}
+
+/// Writes all of `bytes`; on an error returns how many bytes went out before it.
+pub(crate) fn write_full(file: &impl DiskFile, bytes: &[u8], offset: u64) -> Result<(), (usize, io::Error)> {
+    let mut written = 0;
+    while written < bytes.len() {
+        match file.write_at(&bytes[written..], offset + written as u64) {
+            Ok(0) => return Err((written, io::ErrorKind::StorageFull.into())),
+            Ok(n) => written += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err((written, e)),
+        }
+    }
+    Ok(())
+}
