@@ -15,4 +15,6 @@ pub mod net;
 
 pub mod log;
 
+pub mod feed;
+
 pub mod cli;

@@ -1,0 +1,477 @@
+//! Rooms as logs: append, publish, and one cursor per subscription that pulls what its reader has room for.
+//!
+//! Owns: what has been appended but not published, the tail of published frames in memory, cursors, idempotency. Must
+//! never know: who a subscriber is, what a membership means, how bytes reach a socket.
+//!
+//! A frame is encoded once. Its JSON is the record's payload; the frame around it is shared by every reader. A reader
+//! that keeps up gets the very batch that a turn published; one that lags gets a slice of the tail, and beyond that the
+//! same bytes from the log. There is no other queue of messages.
+
+mod cursor;
+mod nonces;
+mod replay;
+mod room;
+mod tail;
+
+use std::rc::Rc;
+
+use self::{
+    cursor::{Phase, Subscriptions},
+    nonces::Verdict,
+    room::{Pending, Room},
+    tail::Tails,
+};
+use crate::{
+    clock::Now,
+    log::{Disk, LogError, LogEvent, LogId, Position, ReadBuffer, Store, StoreError, SyncBatch, SyncOutcome},
+    net::Frame,
+    protocol::{HistoryRange, MessageIdentity, StoredMessage, encode_message},
+};
+
+/// A room's place in the caller's table; small, and used again after [`Feed::close`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoomId(pub usize);
+
+/// A subscriber: a place in the caller's table of connections, and a number that tells it from earlier ones there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SubscriberId {
+    /// Small, and used again.
+    pub slot: u32,
+    /// Different for every use of the slot.
+    pub generation: u32,
+}
+
+/// Where frames for subscribers go.
+pub trait Sink {
+    /// Whether this subscriber's queue is below its low-water mark.
+    fn accepts(&self, subscriber: SubscriberId) -> bool;
+    /// Queues a frame.
+    fn push(&mut self, subscriber: SubscriberId, frame: &Frame);
+}
+
+/// A message to append.
+#[derive(Clone, Copy, Debug)]
+pub struct Draft<'a> {
+    /// The author.
+    pub user: &'a str,
+    /// The text.
+    pub content: &'a str,
+    /// Makes the append idempotent: the same user and nonce is stored once in this room.
+    pub nonce: Option<&'a str>,
+}
+
+/// Why a draft was not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// The nonce was used with other content.
+    NonceConflict,
+    /// The log does not take it.
+    Log(LogError),
+}
+
+/// What became of appends.
+#[derive(Debug, PartialEq, Eq)]
+pub enum FeedEvent<T> {
+    /// A draft is as durable as configured.
+    Stored {
+        /// Came with the draft.
+        ticket: T,
+        /// The room.
+        room: RoomId,
+        /// Its number.
+        sequence: u64,
+        /// Unix milliseconds.
+        timestamp: u64,
+        /// True if an earlier draft with the same nonce was.
+        duplicate: bool,
+    },
+    /// A draft was not stored and never will be.
+    Rejected {
+        /// Came with the draft.
+        ticket: T,
+        /// Why.
+        why: Rejection,
+    },
+    /// So many drafts of a room are stored or rejected.
+    Settled {
+        /// The room.
+        room: RoomId,
+        /// How many.
+        count: u32,
+    },
+    /// A room's log failed and takes nothing more.
+    ReadOnly {
+        /// The room's name.
+        name: Rc<str>,
+    },
+}
+
+/// Where a subscription starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start<'a> {
+    /// With the last few messages.
+    Recent,
+    /// After a sequence of an epoch; of the current one if it is not said.
+    After {
+        /// The last sequence the reader has.
+        since: u64,
+        /// Its epoch.
+        epoch: Option<&'a str>,
+    },
+}
+
+/// All rooms in use. `T` comes with a draft and goes back with what became of it.
+///
+/// Invariant: a subscriber is in a room's list exactly if the room is in the subscriber's.
+pub struct Feed<D: Disk, T> {
+    store: Store<D>,
+    rooms: Vec<Option<Room<T>>>,
+    /// Which room a log belongs to.
+    by_log: Vec<RoomId>,
+    subscriptions: Subscriptions,
+    tails: Tails,
+    /// Rooms with messages that were published and not delivered yet.
+    fresh: Vec<RoomId>,
+    payload: Vec<u8>,
+    buffer: ReadBuffer,
+    log_events: Vec<LogEvent>,
+}
+
+impl<D: Disk, T> Feed<D, T> {
+    /// A feed over an open store.
+    pub fn new(store: Store<D>) -> Self {
+        Self {
+            store,
+            rooms: Vec::new(),
+            by_log: Vec::new(),
+            subscriptions: Subscriptions::default(),
+            tails: Tails::default(),
+            fresh: Vec::new(),
+            payload: Vec::new(),
+            buffer: ReadBuffer::default(),
+            log_events: Vec::new(),
+        }
+    }
+
+    /// Takes a room into use. If its log cannot be opened the room is there all the same, and every use of the log
+    /// fails. `entropy` becomes the epoch of a room that has none yet.
+    pub fn open(&mut self, id: RoomId, name: Rc<str>, entropy: u64, now: Now) {
+        let log = self.store.open_room(&name, entropy, now.monotonic_ms);
+        if let Ok(log) = log {
+            self.by_log.resize(self.by_log.len().max(log.index() + 1), id);
+            self.by_log[log.index()] = id;
+        }
+        self.rooms.resize_with(self.rooms.len().max(id.0 + 1), || None);
+        let before = self.rooms[id.0].replace(Room::new(name, log));
+        debug_assert!(before.is_none(), "a room is closed before its place is used again");
+    }
+
+    /// Gives a room up. Nobody is subscribed, and every draft is settled.
+    pub fn close(&mut self, id: RoomId) {
+        let room = self.rooms[id.0].take().expect("a room is opened before it is closed");
+        debug_assert!(room.subscribers.is_empty() && room.is_settled());
+        if let Some(hot) = &room.hot {
+            self.tails.forget(&hot.tail);
+        }
+        if let Ok(log) = room.log {
+            self.store.close_room(log);
+        }
+    }
+
+    /// A room's name.
+    #[must_use]
+    pub fn name(&self, id: RoomId) -> &Rc<str> {
+        &self.room(id).name
+    }
+
+    /// Where a room's log stands.
+    ///
+    /// # Errors
+    /// The log could not be opened.
+    pub fn position(&self, id: RoomId) -> Result<Position, LogError> {
+        self.room(id).log.map(|log| self.store.position(log))
+    }
+
+    /// Appends a draft to a room's log. What becomes of it is told by an event, now or later.
+    pub fn append(&mut self, id: RoomId, draft: &Draft<'_>, now: Now, ticket: T, events: &mut Vec<FeedEvent<T>>) {
+        match self.try_append(id, draft, now) {
+            Ok(Appended::New(pending)) => self.hot(id).pending.push_back(pending.with(ticket)),
+            Ok(Appended::Again(pending)) if pending.is_visible => {
+                let (sequence, timestamp) = (pending.sequence, pending.timestamp);
+                events.push(FeedEvent::Stored { ticket, room: id, sequence, timestamp, duplicate: true });
+                events.push(FeedEvent::Settled { room: id, count: 1 });
+            }
+            Ok(Appended::Again(pending)) => {
+                let queue = &mut self.hot(id).pending;
+                let place = queue.partition_point(|other| other.sequence <= pending.sequence);
+                queue.insert(place, pending.with(ticket));
+            }
+            Err(why) => {
+                events.push(FeedEvent::Rejected { ticket, why });
+                events.push(FeedEvent::Settled { room: id, count: 1 });
+            }
+        }
+    }
+
+    fn try_append(&mut self, id: RoomId, draft: &Draft<'_>, now: Now) -> Result<Appended, Rejection> {
+        let log = self.room(id).log.map_err(Rejection::Log)?;
+        self.warm_up(id, log)?;
+        if let Some(nonce) = draft.nonce {
+            match self.check_nonce(id, log, nonce, draft)? {
+                Verdict::New => {}
+                Verdict::Conflict => return Err(Rejection::NonceConflict),
+                Verdict::Stored { sequence, timestamp } => {
+                    let is_visible = sequence <= self.store.position(log).head;
+                    return Ok(Appended::Again(Stored { sequence, timestamp, duplicate: true, is_visible }));
+                }
+            }
+        }
+        let Position { epoch, next: sequence, .. } = self.store.position(log);
+        let room = self.rooms[id.0].as_mut().expect("looked up above");
+        let hot = room.hot.as_mut().expect("warmed up above");
+        let timestamp = hot.last_timestamp.max(now.unix_ms);
+        let Draft { user, content, nonce } = *draft;
+        let message = MessageIdentity { epoch, sequence };
+        let stored = StoredMessage { id: message, room: &room.name, user, content, sequence, timestamp, nonce };
+        self.payload.clear();
+        encode_message(&stored, &mut self.payload);
+        self.store.append(log, sequence, &self.payload).map_err(Rejection::Log)?;
+        hot.last_timestamp = timestamp;
+        hot.building.push(sequence, &self.payload);
+        if let Some(nonce) = nonce {
+            hot.remember_nonce(user, nonce, sequence);
+        }
+        Ok(Appended::New(Stored { sequence, timestamp, duplicate: false, is_visible: false }))
+    }
+
+    /// Writes what was appended: one write per room. Call once a turn.
+    pub fn write(&mut self, now: Now, events: &mut Vec<FeedEvent<T>>) {
+        let mut log_events = std::mem::take(&mut self.log_events);
+        self.store.write_dirty(now.monotonic_ms, &mut log_events);
+        self.take_log_events(log_events, events);
+    }
+
+    /// What is to be made durable now, to be run on another thread; `None` if nothing is, or it is under way.
+    pub fn next_sync(&mut self, now: Now) -> Option<SyncBatch<D>> {
+        self.store.next_sync(now.monotonic_ms)
+    }
+
+    /// Takes back what became of a sync.
+    pub fn synced(&mut self, outcome: SyncOutcome, now: Now, events: &mut Vec<FeedEvent<T>>) {
+        let mut log_events = std::mem::take(&mut self.log_events);
+        self.store.synced(outcome, now.monotonic_ms, &mut log_events);
+        self.take_log_events(log_events, events);
+    }
+
+    /// When the store wants [`Feed::next_sync`] to be called, on the monotonic clock.
+    #[must_use]
+    pub fn next_deadline_ms(&self) -> Option<u64> {
+        self.store.next_deadline_ms()
+    }
+
+    /// Makes everything durable and marks the run as cleanly ended.
+    ///
+    /// # Errors
+    /// Not everything could be made durable.
+    pub fn shutdown(&mut self, now: Now) -> Result<(), StoreError> {
+        self.store.shutdown(now.monotonic_ms)
+    }
+
+    fn take_log_events(&mut self, mut log_events: Vec<LogEvent>, events: &mut Vec<FeedEvent<T>>) {
+        for event in log_events.drain(..) {
+            match event {
+                LogEvent::Visible { id, through } => self.publish(self.by_log[id.index()], through, events),
+                LogEvent::Refused { id, from, why } => self.refuse(self.by_log[id.index()], from, why, events),
+                LogEvent::ReadOnly { id } => {
+                    events.push(FeedEvent::ReadOnly { name: Rc::clone(self.name(self.by_log[id.index()])) });
+                }
+            }
+        }
+        self.log_events = log_events;
+    }
+
+    /// Makes messages readable, and their authors' receipts due.
+    fn publish(&mut self, id: RoomId, through: u64, events: &mut Vec<FeedEvent<T>>) {
+        let hot = self.hot(id);
+        let mut batches = hot.building.take_through(through);
+        let settled = hot.pending.partition_point(|pending| pending.sequence <= through);
+        let count = u32::try_from(settled).expect("fewer drafts than four billion");
+        for Pending { ticket, sequence, timestamp, duplicate } in hot.pending.drain(..settled) {
+            events.push(FeedEvent::Stored { ticket, room: id, sequence, timestamp, duplicate });
+        }
+        if count > 0 {
+            events.push(FeedEvent::Settled { room: id, count });
+        }
+        if !batches.is_empty() {
+            let hot = self.rooms[id.0].as_mut().and_then(|room| room.hot.as_mut()).expect("it had appends");
+            self.tails.add(id, &batches);
+            hot.tail.append(&mut batches);
+            self.fresh.push(id);
+            self.trim_tails();
+        }
+    }
+
+    /// Forgets appends that the log gave back.
+    fn refuse(&mut self, id: RoomId, from: u64, why: LogError, events: &mut Vec<FeedEvent<T>>) {
+        let hot = self.hot(id);
+        hot.building.drop_from(from);
+        hot.forget_nonces(from);
+        let kept = hot.pending.partition_point(|pending| pending.sequence < from);
+        let refused = hot.pending.split_off(kept);
+        let count = u32::try_from(refused.len()).expect("fewer drafts than four billion");
+        let why = Rejection::Log(why);
+        events.extend(refused.into_iter().map(|pending| FeedEvent::Rejected { ticket: pending.ticket, why }));
+        events.push(FeedEvent::Settled { room: id, count });
+    }
+
+    /// Gives back the oldest published frames of any room while there are too many in memory.
+    fn trim_tails(&mut self) {
+        while let Some((id, first)) = self.tails.over_budget() {
+            let room = self.rooms.get_mut(id.0).and_then(Option::as_mut);
+            if let Some(hot) = room.and_then(|room| room.hot.as_mut())
+                && hot.tail.front().is_some_and(|batch| batch.first == first)
+            {
+                let batch = hot.tail.pop_front().expect("looked at above");
+                self.tails.gone(&batch);
+            }
+        }
+    }
+
+    /// Puts a subscriber's cursor on a room's log, or moves it. It is behind until [`Feed::pull`] says otherwise.
+    ///
+    /// # Errors
+    /// The log could not be opened; there is no subscription then.
+    pub fn subscribe(&mut self, who: SubscriberId, id: RoomId, start: Start<'_>) -> Result<Position, LogError> {
+        let log = self.room(id).log?;
+        let position = self.store.position(log);
+        let (next, phase) = cursor::resolve(start, &position, self.store.epochs(log));
+        let room = self.rooms[id.0].as_mut().expect("looked up above");
+        self.subscriptions.set(who, id, &mut room.subscribers, next, phase);
+        Ok(position)
+    }
+
+    /// Takes a subscriber's cursor off a room's log, if it has one there.
+    pub fn unsubscribe(&mut self, who: SubscriberId, id: RoomId) {
+        if let Some(place) = self.subscriptions.remove(who, id) {
+            self.take_out(id, place);
+        }
+    }
+
+    /// Takes all of a subscriber's cursors away.
+    pub fn drop_subscriber(&mut self, who: SubscriberId) {
+        for (room, place) in self.subscriptions.remove_all(who) {
+            self.take_out(room, place);
+        }
+    }
+
+    fn take_out(&mut self, id: RoomId, place: u32) {
+        let room = self.rooms[id.0].as_mut().expect("a room with subscribers is open");
+        room.subscribers.swap_remove(place as usize);
+        if let Some(moved) = room.subscribers.get(place as usize) {
+            self.subscriptions.moved(moved.id, id, place);
+        }
+    }
+
+    /// Everybody who is subscribed to a room.
+    pub fn subscribers(&self, id: RoomId) -> impl Iterator<Item = SubscriberId> {
+        self.room(id).subscribers.iter().map(|subscriber| subscriber.id)
+    }
+
+    /// Hands what was published to every subscriber that was up to date and has room; the others are behind.
+    pub fn deliver(&mut self, sink: &mut impl Sink) {
+        for id in std::mem::take(&mut self.fresh) {
+            let Some(room) = self.rooms[id.0].as_mut() else { continue };
+            let Some(hot) = room.hot.as_mut() else { continue };
+            for batch in hot.undelivered() {
+                for subscriber in &mut room.subscribers {
+                    if subscriber.next == batch.first && subscriber.phase == Phase::Live && sink.accepts(subscriber.id) {
+                        sink.push(subscriber.id, &batch.frame);
+                        subscriber.next = batch.last + 1;
+                    }
+                }
+            }
+            let end = hot.delivered_through();
+            for subscriber in room.subscribers.iter().filter(|subscriber| subscriber.next <= end) {
+                self.subscriptions.mark_behind(subscriber.id);
+            }
+        }
+    }
+
+    /// A subscriber has room again.
+    pub fn resume(&mut self, who: SubscriberId) {
+        self.subscriptions.mark_behind(who);
+    }
+
+    /// Gives subscribers that are behind what they have room for. Returns whether some could take more right away.
+    pub fn pull(&mut self, sink: &mut impl Sink) -> bool {
+        let mut budget = replay::TURN_BYTES_MAX;
+        for _ in 0..self.subscriptions.behind_count() {
+            if budget == 0 {
+                break;
+            }
+            let Some(who) = self.subscriptions.next_behind() else { break };
+            if sink.accepts(who) && !self.catch_up(who, sink, &mut budget) {
+                self.subscriptions.mark_behind(who);
+            }
+        }
+        self.subscriptions.behind_count() > 0
+    }
+
+    /// The JSON of a `history` frame that answers a command.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn history(&mut self, id: RoomId, range: HistoryRange, out: &mut Vec<u8>) -> Result<(), LogError> {
+        let log = self.room(id).log?;
+        self.read_history(id, log, range, out)
+    }
+
+    fn room(&self, id: RoomId) -> &Room<T> {
+        self.rooms[id.0].as_ref().expect("a room is open while it is used")
+    }
+
+    /// The part of a room that only exists once something was said in it in this process.
+    fn hot(&mut self, id: RoomId) -> &mut room::Hot<T> {
+        let room = self.rooms[id.0].as_mut().expect("a room is open while it is used");
+        room.hot.as_mut().expect("a room with appends is warm")
+    }
+
+    /// Reads what the next append has to continue from.
+    fn warm_up(&mut self, id: RoomId, log: LogId) -> Result<(), Rejection> {
+        if self.room(id).hot.is_some() {
+            return Ok(());
+        }
+        let head = self.store.position(log).head;
+        let mut last_timestamp = 0;
+        if head > 0 {
+            self.store.read(log, head, 1, usize::MAX, &mut self.buffer).map_err(Rejection::Log)?;
+            let last = self.buffer.records().last().and_then(|(_, payload)| crate::protocol::recorded::parse(payload));
+            last_timestamp = last.map_or(0, |message| message.timestamp);
+        }
+        let room = self.rooms[id.0].as_mut().expect("looked up above");
+        room.hot = Some(Box::new(room::Hot::new(last_timestamp, head)));
+        Ok(())
+    }
+}
+
+enum Appended {
+    New(Stored),
+    Again(Stored),
+}
+
+/// A draft's place in the log.
+struct Stored {
+    sequence: u64,
+    timestamp: u64,
+    duplicate: bool,
+    is_visible: bool,
+}
+
+impl Stored {
+    fn with<T>(self, ticket: T) -> Pending<T> {
+        Pending { ticket, sequence: self.sequence, timestamp: self.timestamp, duplicate: self.duplicate }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+//! Reading the log for a subscriber that is behind, and for `history` commands.
+//!
+//! Owns: how much is read at a time and how it is framed. Must never know: where records lie.
+
+use super::{
+    Feed, RoomId, Sink, SubscriberId,
+    cursor::{Phase, Subscriber},
+};
+use crate::{
+    limits,
+    log::{Disk, LogError, LogId, Position},
+    net::{Frame, Opcode, encode_header},
+    protocol::{HistoryRange, Reset, history_frame},
+};
+
+/// Bytes that one turn reads for all subscribers that are behind: a turn stays short however many there are.
+pub(super) const TURN_BYTES_MAX: usize = 1024 * 1024;
+
+impl<D: Disk, T> Feed<D, T> {
+    /// Gives one subscriber pieces of its rooms in turn, until it is up to date (true), full, or the budget is spent.
+    pub(super) fn catch_up(&mut self, who: SubscriberId, sink: &mut impl Sink, budget: &mut usize) -> bool {
+        loop {
+            let mut is_behind = false;
+            for (room, place) in self.subscriptions.rooms(who) {
+                if !sink.accepts(who) || *budget == 0 {
+                    return false;
+                }
+                if let Some(frame) = self.next_piece(room, place as usize) {
+                    *budget = budget.saturating_sub(frame.len());
+                    sink.push(who, &frame);
+                    is_behind = true;
+                }
+            }
+            if !is_behind {
+                return true;
+            }
+        }
+    }
+
+    /// What a cursor reads next, if it is behind; the cursor moves.
+    fn next_piece(&mut self, id: RoomId, place: usize) -> Option<Frame> {
+        let room = self.rooms[id.0].as_ref().expect("a room with subscribers is open");
+        let log = room.log.expect("a subscription has a log");
+        let position = self.store.position(log);
+        let mut cursor = room.subscribers[place];
+        let frame = match cursor.phase {
+            Phase::Replay { reset, owes_frame, recent } if owes_frame || cursor.next <= position.head => {
+                self.replay_piece(id, log, &position, &mut cursor, (reset, recent))
+            }
+            Phase::Live if cursor.next <= position.head => self.live_piece(id, log, &position, &mut cursor),
+            _ => {
+                cursor.phase = Phase::Live;
+                None
+            }
+        };
+        self.rooms[id.0].as_mut().expect("looked up above").subscribers[place] = cursor;
+        frame
+    }
+
+    /// One `history` frame.
+    fn replay_piece(
+        &mut self,
+        id: RoomId,
+        log: LogId,
+        position: &Position,
+        cursor: &mut Subscriber,
+        (reset, recent): (Option<Reset>, bool),
+    ) -> Option<Frame> {
+        let bytes_max = if recent { limits::HISTORY_FRAME_BYTES_MAX } else { limits::REPLAY_FRAME_BYTES_MAX };
+        if cursor.next <= position.head {
+            self.read(log, cursor.next, limits::HISTORY_LIMIT_MAX, bytes_max).ok()?;
+        } else {
+            self.buffer.clear(cursor.next);
+        }
+        cursor.next = self.buffer.next;
+        let more = cursor.next <= position.head;
+        cursor.phase = if more { Phase::Replay { reset: None, owes_frame: false, recent } } else { Phase::Live };
+        let mut json = Vec::new();
+        self.encode_history(id, position, more, reset, &mut json);
+        Some(Frame::text(&json))
+    }
+
+    /// Whole `message` frames: a slice of the tail, or the same bytes from the log.
+    fn live_piece(&mut self, id: RoomId, log: LogId, position: &Position, cursor: &mut Subscriber) -> Option<Frame> {
+        let hot = self.room(id).hot.as_ref();
+        let batch = hot.and_then(|hot| {
+            let index = hot.tail.partition_point(|batch| batch.last < cursor.next);
+            hot.tail.get(index).filter(|batch| batch.first <= cursor.next)
+        });
+        if let Some(batch) = batch {
+            let frame = batch.from(cursor.next);
+            cursor.next = batch.last + 1;
+            return Some(frame);
+        }
+        self.read(log, cursor.next, u64::MAX, limits::REPLAY_FRAME_BYTES_MAX).ok()?;
+        cursor.next = self.buffer.next;
+        if self.buffer.gap.is_some() {
+            // Damage cannot be told by messages: this once, a live reader gets a history frame.
+            let mut json = Vec::new();
+            self.encode_history(id, position, false, None, &mut json);
+            return Some(Frame::text(&json));
+        }
+        let mut frames = Vec::with_capacity(limits::REPLAY_FRAME_BYTES_MAX);
+        for (_, payload) in self.buffer.records() {
+            encode_header(Opcode::Text, payload.len(), &mut frames);
+            frames.extend_from_slice(payload);
+        }
+        Some(Frame::from_encoded(frames))
+    }
+
+    /// The answer to a `history` command.
+    pub(super) fn read_history(
+        &mut self,
+        id: RoomId,
+        log: LogId,
+        range: HistoryRange,
+        out: &mut Vec<u8>,
+    ) -> Result<(), LogError> {
+        let position = self.store.position(log);
+        let more = match range {
+            HistoryRange::Since { since, limit } => self.read_after(log, &position, since, limit)?,
+            HistoryRange::Before { before, since, limit } => {
+                let last = before.saturating_sub(1).min(position.head);
+                self.read_before(log, position.floor.max(since.saturating_add(1)), last, limit)?
+            }
+        };
+        self.encode_history(id, &position, more, None, out);
+        Ok(())
+    }
+
+    /// Reads upwards; whether there is more above.
+    fn read_after(&mut self, log: LogId, position: &Position, since: u64, limit: u64) -> Result<bool, LogError> {
+        let from = position.floor.max(since.saturating_add(1));
+        self.buffer.clear(from);
+        if from <= position.head && limit > 0 {
+            self.read(log, from, limit, limits::HISTORY_FRAME_BYTES_MAX)?;
+        }
+        Ok(self.buffer.next <= position.head)
+    }
+
+    /// Reads the last messages up to `last` that fit a frame; whether there is more below.
+    fn read_before(&mut self, log: LogId, lowest: u64, last: u64, limit: u64) -> Result<bool, LogError> {
+        self.buffer.clear(last + 1);
+        if lowest > last || limit == 0 {
+            return Ok(lowest <= last);
+        }
+        let mut wanted = limit.min(last - lowest + 1);
+        loop {
+            let from = last + 1 - wanted;
+            self.read(log, from, wanted, limits::HISTORY_FRAME_BYTES_MAX)?;
+            let read = self.buffer.next - from;
+            if read >= wanted || wanted == 1 {
+                return Ok(from > lowest);
+            }
+            // They do not all fit: ask for as many as did, then for fewer and fewer.
+            wanted = if read < wanted / 2 { read.max(1) } else { wanted / 2 };
+        }
+    }
+
+    fn read(&mut self, log: LogId, from: u64, records_max: u64, bytes_max: usize) -> Result<(), LogError> {
+        let records_max = usize::try_from(records_max).unwrap_or(usize::MAX);
+        self.store.read(log, from, records_max, bytes_max, &mut self.buffer)
+    }
+
+    /// The JSON of a `history` frame with what the buffer holds.
+    fn encode_history(&self, id: RoomId, position: &Position, more: bool, reset: Option<Reset>, out: &mut Vec<u8>) {
+        history_frame::begin(&self.room(id).name, out);
+        for (index, (_, payload)) in self.buffer.records().enumerate() {
+            history_frame::push(payload, index == 0, out);
+        }
+        let Position { epoch, floor, head, .. } = *position;
+        history_frame::end(&history_frame::Tail { epoch, floor, head, more, reset, gap: self.buffer.gap }, out);
+    }
+}
