@@ -115,7 +115,7 @@ fn a_refusal_names_the_flag_the_value_and_the_way_out() {
         ("--data=", "--data: '' is not a folder"),
         ("--fsync 0", "--fsync: '0' is no interval: write always"),
         ("--fsync 1", "--fsync: '1' is not a duration: write 30s, 500ms or 5m"),
-        ("--fsync yes", "--fsync: 'yes' is no sync policy: write always, never or an interval as 1s"),
+        ("--fsync yes", "--fsync: 'yes' is no sync policy: write always, never or an interval such as 1s"),
         ("--rate -1", "--rate: '-1' is not a whole number from 0 to 1000000"),
         ("--max-content 0", "--max-content: '0' is not a whole number from 1 to 15872"),
         ("--max-content 15873", "--max-content: '15873' is not a whole number from 1 to 15872"),

@@ -63,7 +63,7 @@ pub(super) fn fsync(value: &OsStr) -> Result<Fsync, String> {
         interval if interval.starts_with(|c: char| c.is_ascii_digit()) => {
             duration(value).map(|ms| Fsync::Interval { ms })
         }
-        _ => Err("is no sync policy: write always, never or an interval as 1s".to_owned()),
+        _ => Err("is no sync policy: write always, never or an interval such as 1s".to_owned()),
     }
 }
 
