@@ -108,7 +108,7 @@ fn a_refusal_names_the_flag_the_value_and_the_way_out() {
         ("--heartbeat 9ms", "--heartbeat: '9ms' is not between 10ms and 24h"),
         ("--grace 25h", "--grace: '25h' is not between 10ms and 24h"),
         ("--grace 99999999999999999999s", "--grace: '99999999999999999999s' is not between 10ms and 24h"),
-        ("--grace 18446744073709551615h", "--grace: '18446744073709551615h' is not between 10ms and 24h"),
+        ("--grace 5124095576031h", "--grace: '5124095576031h' is not between 10ms and 24h"),
         ("--port 65536", "--port: '65536' is not a port: write a number from 0 to 65535"),
         ("--port +80", "--port: '+80' is not a port: write a number from 0 to 65535"),
         ("--bind localhost", "--bind: 'localhost' is not an IP address: write 0.0.0.0, 127.0.0.1 or ::1"),
@@ -122,6 +122,10 @@ fn a_refusal_names_the_flag_the_value_and_the_way_out() {
         (
             "--allow-origin https://a.example/",
             "--allow-origin: 'https://a.example/' is not an origin: write https://chat.example.org (no path) or *",
+        ),
+        (
+            "--allow-origin https://",
+            "--allow-origin: 'https://' is not an origin: write https://chat.example.org (no path) or *",
         ),
         ("--log-level loud", "--log-level: 'loud' is not a level: write error, warn, info, debug or trace"),
         ("--port", "--port needs a value: --port PORT"),
