@@ -103,7 +103,7 @@ mod tests {
     fn any_other_answer_is_not_and_says_so_in_a_line() {
         for (answer, words) in [
             ("HTTP/1.1 503 Service Unavailable\r\n\r\n", "answered 'HTTP/1.1 503'"),
-            ("SSH-2.0-OpenSSH_9.2 200\r\n", "answered 'SSH-2.0-Open'"),
+            ("SSH-2.0- 200\r\n", "answered 'SSH-2.0- 200'"),
             ("HTTP/1.1 2\r\n", "answered 'HTTP/1.1 2\\r\\n'"),
             ("", "closed without an answer"),
         ] {

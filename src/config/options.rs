@@ -179,7 +179,7 @@ fn one_line(text: &str) -> String {
 
 /// The one of `known` that `given` most likely was meant to be: at most a third of its letters are wrong.
 pub fn nearest<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let given = given.to_lowercase().replace('_', "-");
+    let given = given.to_lowercase();
     let (distance, name) = known.map(|name| (edit_distance(&given, name), name)).min()?;
     (distance <= name.len().div_ceil(3)).then_some(name)
 }

@@ -22,7 +22,7 @@ where
     N: std::str::FromStr + PartialOrd + fmt::Display,
 {
     let digits = text(value)?;
-    let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
     let number = if plain { digits.parse::<N>().ok() } else { None };
     number.filter(|n| (&min..=&max).contains(&n)).ok_or_else(|| format!("is not a whole number from {min} to {max}"))
 }
@@ -63,7 +63,7 @@ pub(super) fn fsync(value: &OsStr) -> Result<Fsync, String> {
         interval if interval.starts_with(|c: char| c.is_ascii_digit()) => {
             duration(value).map(|ms| Fsync::Interval { ms })
         }
-        _ => Err("is no sync policy: write always, never or an interval as 1s".to_owned()),
+        _ => Err("is no sync policy: write always, never or an interval such as 1s".to_owned()),
     }
 }
 
