@@ -1,1 +1,19 @@
-//! Placeholder.
+//! Sockets, HTTP heads, WebSocket frames, timers: what a server of messages needs below its own meaning.
+//!
+//! Owns: connections from accept to the last byte, and their deadlines. Must never know: what a message says. It may
+//! import `limits` and nothing else of this crate.
+//!
+//! A server's turn is: [`Reactor::wait`], read the clock, [`Reactor::collect`], handle the events (calling back into the
+//! reactor at will), [`Reactor::flush`].
+
+mod connection;
+pub mod http;
+mod outbox;
+mod reactor;
+mod wheel;
+mod wire;
+
+pub use connection::{CloseReason, ConnId, NetConfig, NetEvent};
+pub use outbox::{Frame, Opcode, encode_header};
+pub use reactor::Reactor;
+pub use wheel::{TICK_MS, Wheel};

@@ -1,0 +1,678 @@
+//! One connection, from its first byte to its last, over any [`Socket`].
+//!
+//! Owns: the phase a connection is in, its deadlines, and the only ways in which it ends. Must never know: mio, other
+//! connections, a clock, what messages mean.
+
+use std::io;
+use std::mem;
+
+use tungstenite::{Bytes, Utf8Bytes};
+
+use super::http::{self, Progress, Refusal, Request, RequestReader, Response};
+use super::outbox::{Drain, Frame, GATHER_BYTES, Outbox};
+use super::wire::{Decoder, Incoming, Partial};
+use crate::limits;
+
+/// Bytes read from one socket per turn, so that none can keep the others waiting.
+const READ_BYTES: usize = 64 * 1024;
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// A non-blocking stream socket, as far as a connection uses one.
+///
+/// `read` that returns less than was asked for has emptied the socket, unless the peer has finished sending.
+pub(super) trait Socket {
+    /// Like [`io::Read::read`].
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+    /// Like [`io::Write::write`].
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
+    /// Tells the peer that nothing more will be sent.
+    fn shutdown_write(&mut self) -> io::Result<()>;
+}
+
+/// Names a connection for as long as the process lives; when it is gone, its name does nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId(u64);
+
+impl ConnId {
+    pub(super) fn new(slot: u32, generation: u32) -> Self {
+        ConnId(u64::from(generation) << 32 | u64::from(slot))
+    }
+
+    pub(super) fn slot(self) -> usize {
+        self.0 as u32 as usize
+    }
+
+    /// Zero is never the generation of a connection.
+    pub(super) fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    /// As a number that [`ConnId::from_bits`] takes back.
+    pub fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    /// The name whose [`ConnId::to_bits`] this is.
+    pub fn from_bits(bits: u64) -> Self {
+        ConnId(bits)
+    }
+}
+
+/// What an operator, or a program with other needs than a chat server, may set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetConfig {
+    /// Interval of [`NetEvent::HeartbeatDue`]; 0 is never.
+    pub heartbeat_ms: u64,
+    /// Silence after which a WebSocket is closed; 0 is never.
+    pub idle_timeout_ms: u64,
+    /// The code it is closed with.
+    pub idle_close_code: u16,
+    /// Time for a request to arrive, and the longest pause between two requests.
+    pub handshake_timeout_ms: u64,
+    /// Time a socket with queued bytes may take none of them.
+    pub write_timeout_ms: u64,
+    /// Time from our close frame (or last response) to the end of the connection.
+    pub close_timeout_ms: u64,
+    /// Largest request head; 431 beyond it.
+    pub head_bytes_max: usize,
+    /// Largest request body; 413 beyond it.
+    pub body_bytes_max: usize,
+    /// Largest WebSocket message and frame; 1009 beyond it.
+    pub message_bytes_max: usize,
+    /// Whether binary messages are taken; 1003 if not.
+    pub accept_binary: bool,
+    /// Queued bytes below which a connection that was blocked is [`NetEvent::Drained`] and read again.
+    pub outbox_low_water_bytes: usize,
+    /// Queued bytes above which a connection is not read.
+    pub outbox_high_water_bytes: usize,
+    /// Connections at a time; 503 beyond it.
+    pub connections_max: usize,
+}
+
+impl Default for NetConfig {
+    fn default() -> Self {
+        NetConfig {
+            heartbeat_ms: limits::HEARTBEAT_MS,
+            idle_timeout_ms: limits::OFFLINE_TIMEOUT_MS,
+            idle_close_code: 4000,
+            handshake_timeout_ms: limits::HANDSHAKE_TIMEOUT_MS,
+            write_timeout_ms: limits::WRITE_TIMEOUT_MS,
+            close_timeout_ms: limits::CLOSE_TIMEOUT_MS,
+            head_bytes_max: limits::HEAD_BYTES_MAX,
+            body_bytes_max: 0,
+            message_bytes_max: limits::MESSAGE_BYTES_MAX,
+            accept_binary: false,
+            outbox_low_water_bytes: limits::OUTBOX_LOW_WATER_BYTES,
+            outbox_high_water_bytes: limits::OUTBOX_HIGH_WATER_BYTES,
+            connections_max: u32::MAX as usize,
+        }
+    }
+}
+
+/// What happened on the network.
+#[derive(Debug)]
+pub enum NetEvent {
+    /// A request is complete. To be answered by `respond` or `upgrade`, at once or later. With its first request a
+    /// connection becomes known; from then on it ends with exactly one [`NetEvent::Closed`].
+    Request {
+        /// Who asks.
+        conn: ConnId,
+        /// What for.
+        request: Box<Request>,
+    },
+    /// A text message.
+    Text {
+        /// From whom.
+        conn: ConnId,
+        /// All of it.
+        text: Utf8Bytes,
+    },
+    /// A binary message; only where `accept_binary` is set.
+    Binary {
+        /// From whom.
+        conn: ConnId,
+        /// All of it.
+        data: Bytes,
+    },
+    /// Time to push a ping (and whatever else) to this WebSocket.
+    HeartbeatDue {
+        /// To whom.
+        conn: ConnId,
+    },
+    /// A socket that had been full has taken bytes, and less than `outbox_low_water_bytes` are queued for it.
+    Drained {
+        /// Whose.
+        conn: ConnId,
+    },
+    /// The conversation is over: nothing more will come from this connection, and what is pushed to it is dropped. (The
+    /// socket may take up to `close_timeout_ms` more to say goodbye.)
+    Closed {
+        /// Whose.
+        conn: ConnId,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// A source that was registered with this key is ready, or its waker was called.
+    External {
+        /// The key.
+        key: usize,
+    },
+}
+
+/// Why a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The peer sent a close frame.
+    PeerClosed {
+        /// Its code, if it had one.
+        code: Option<u16>,
+    },
+    /// The peer's end of the stream, without a close frame.
+    Eof,
+    /// The connection was reset, or failed otherwise.
+    Reset,
+    /// Nothing arrived for `idle_timeout_ms`.
+    IdleTimeout,
+    /// The peer took nothing for `write_timeout_ms`.
+    Stalled,
+    /// The peer broke the WebSocket protocol or a bound.
+    Protocol {
+        /// The code it was told.
+        code: u16,
+    },
+    /// Closed by the program.
+    Local {
+        /// The code it gave.
+        code: u16,
+    },
+    /// The next request did not arrive in time.
+    HandshakeTimeout,
+    /// The last HTTP exchange is over.
+    HttpDone,
+}
+
+/// What all connections of a loop share, because each needs it for moments only.
+pub(super) struct Shared {
+    decoder: Decoder,
+    /// Where sockets are read into.
+    scratch: Box<[u8]>,
+    /// Where several frames become one write.
+    gather: Vec<u8>,
+    /// Where pongs are put until a read is decoded.
+    pongs: Vec<u8>,
+    incoming: Vec<Incoming>,
+}
+
+impl Shared {
+    pub fn new(config: &NetConfig) -> Self {
+        Shared {
+            decoder: Decoder::new(config.message_bytes_max),
+            scratch: vec![0; READ_BYTES].into_boxed_slice(),
+            gather: Vec::with_capacity(GATHER_BYTES),
+            pongs: Vec::new(),
+            incoming: Vec::new(),
+        }
+    }
+}
+
+/// The surroundings in which a connection is driven.
+pub(super) struct Turn<'a> {
+    pub now_ms: u64,
+    pub config: &'a NetConfig,
+    pub shared: &'a mut Shared,
+    pub events: &'a mut Vec<NetEvent>,
+}
+
+/// Collecting a request.
+#[derive(Debug)]
+struct Head {
+    reader: RequestReader,
+    /// When this wait began.
+    since_ms: u64,
+    /// Bytes that arrived behind the previous request.
+    unread: Vec<u8>,
+}
+
+/// A request is with the program; nothing is read until it is answered.
+#[derive(Debug)]
+struct Answer {
+    keep_alive: bool,
+    with_body: bool,
+    /// The accept value, if an upgrade was asked for.
+    accept_key: Option<String>,
+    /// Bytes that arrived behind the request.
+    unread: Vec<u8>,
+}
+
+/// Boxed where the data lives briefly: a WebSocket between messages is what there are many of.
+#[derive(Debug)]
+enum Phase {
+    Head(Box<Head>),
+    Answer(Box<Answer>),
+    WebSocket {
+        partial: Option<Box<Partial>>,
+        heartbeat_at_ms: u64,
+    },
+    /// The last bytes are queued. Written, the sending side is shut; then input is discarded until the peer ends too.
+    Draining {
+        deadline_ms: u64,
+        peer_ended: bool,
+        shut: bool,
+    },
+    /// To be dropped.
+    Closed,
+}
+
+/// A connection.
+///
+/// Invariants: `announced` exactly while the program knows of it and has not been told that it ended; `blocked` only while
+/// bytes are queued; in `Draining` and `Closed` nothing more is queued, and `announced` is false.
+#[derive(Debug)]
+pub(super) struct Connection<S> {
+    id: ConnId,
+    socket: S,
+    phase: Phase,
+    outbox: Outbox,
+    last_seen_ms: u64,
+    /// Since when a blocked socket has taken nothing.
+    blocked_since_ms: u64,
+    /// The last write found the socket full; the next writable edge is awaited.
+    blocked: bool,
+    /// Not read until the outbox is below low water.
+    paused: bool,
+    /// There may be something to read.
+    readable: bool,
+    /// The peer has finished sending; only the end itself says so to `read`.
+    read_closed: bool,
+    announced: bool,
+}
+
+impl<S: Socket> Connection<S> {
+    /// A connection that was just accepted.
+    pub fn new(id: ConnId, socket: S, now_ms: u64) -> Self {
+        Connection {
+            id,
+            socket,
+            phase: Phase::Head(Box::new(Head {
+                reader: RequestReader::default(),
+                since_ms: now_ms,
+                unread: Vec::new(),
+            })),
+            outbox: Outbox::default(),
+            last_seen_ms: now_ms,
+            blocked_since_ms: now_ms,
+            blocked: false,
+            paused: false,
+            // Its request often comes along with the connection.
+            readable: true,
+            read_closed: false,
+            announced: false,
+        }
+    }
+
+    pub fn id(&self) -> ConnId {
+        self.id
+    }
+
+    pub fn queued_bytes(&self) -> usize {
+        self.outbox.bytes()
+    }
+
+    pub fn is_blocked(&self) -> bool {
+        self.blocked
+    }
+
+    pub fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed)
+    }
+
+    /// Whether [`Connection::write`] has something to do.
+    pub fn wants_write(&self) -> bool {
+        !self.blocked && (!self.outbox.is_empty() || matches!(self.phase, Phase::Draining { shut: false, .. }))
+    }
+
+    /// Whether [`Connection::read`] has something to do.
+    pub fn wants_read(&self) -> bool {
+        match &self.phase {
+            Phase::Head(head) => !head.unread.is_empty() || (self.readable && !self.paused),
+            Phase::WebSocket { partial, .. } => {
+                partial.as_ref().is_some_and(|partial| !partial.unread.is_empty()) || (self.readable && !self.paused)
+            }
+            Phase::Draining { peer_ended, .. } => self.readable && !peer_ended,
+            Phase::Answer(_) | Phase::Closed => false,
+        }
+    }
+
+    /// When [`Connection::on_deadline`] should be called, in milliseconds.
+    pub fn deadline_ms(&self, config: &NetConfig) -> u64 {
+        let phase_ms = match &self.phase {
+            Phase::Head(head) => head.since_ms + config.handshake_timeout_ms,
+            Phase::WebSocket { heartbeat_at_ms, .. } => self.idle_at_ms(config).min(*heartbeat_at_ms),
+            Phase::Draining { deadline_ms, .. } => return *deadline_ms,
+            Phase::Answer(_) | Phase::Closed => u64::MAX,
+        };
+        phase_ms.min(self.stalled_at_ms(config))
+    }
+
+    fn idle_at_ms(&self, config: &NetConfig) -> u64 {
+        // What is not read cannot be heard; a reader that takes nothing is found by the write timeout.
+        let deaf = self.paused || config.idle_timeout_ms == 0;
+        if deaf { u64::MAX } else { self.last_seen_ms + config.idle_timeout_ms }
+    }
+
+    fn stalled_at_ms(&self, config: &NetConfig) -> u64 {
+        if self.blocked { self.blocked_since_ms + config.write_timeout_ms } else { u64::MAX }
+    }
+
+    /// The socket became readable, or (`ended`) the peer finished or broke off.
+    pub fn mark_readable(&mut self, ended: bool) {
+        self.readable = true;
+        self.read_closed |= ended;
+    }
+
+    /// Takes in what waits in memory, then at most one read.
+    pub fn read(&mut self, turn: &mut Turn<'_>) {
+        let unread = match &mut self.phase {
+            Phase::Head(head) => mem::take(&mut head.unread),
+            Phase::WebSocket { partial: Some(partial), .. } => mem::take(&mut partial.unread),
+            _ => Vec::new(),
+        };
+        if !unread.is_empty() {
+            self.take_in(&unread, turn);
+        }
+        if self.wants_read() {
+            let mut scratch = mem::take(&mut turn.shared.scratch);
+            self.read_socket(&mut scratch, turn);
+            turn.shared.scratch = scratch;
+        }
+        self.pause_above_high_water(turn.config);
+        self.check_invariants();
+    }
+
+    fn pause_above_high_water(&mut self, config: &NetConfig) {
+        self.paused |= self.outbox.bytes() > config.outbox_high_water_bytes;
+    }
+
+    fn read_socket(&mut self, scratch: &mut [u8], turn: &mut Turn<'_>) {
+        match self.socket.read(scratch) {
+            Ok(0) => self.on_end(turn),
+            Ok(count) => {
+                // Less than asked for was all there is; but behind it may wait the end, which makes no new edge.
+                self.readable = count == scratch.len() || self.read_closed;
+                self.last_seen_ms = turn.now_ms;
+                self.take_in(&scratch[..count], turn);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
+            Err(_) => self.lose(CloseReason::Reset, turn),
+        }
+    }
+
+    fn take_in(&mut self, input: &[u8], turn: &mut Turn<'_>) {
+        match &self.phase {
+            Phase::Head(_) => self.take_request(input, turn),
+            Phase::WebSocket { .. } => self.take_frames(input, turn),
+            // After our last word input is only read so that closing does not reset the connection.
+            Phase::Answer(_) | Phase::Draining { .. } | Phase::Closed => {}
+        }
+    }
+
+    fn take_request(&mut self, input: &[u8], turn: &mut Turn<'_>) {
+        let Phase::Head(head) = &mut self.phase else { return };
+        match head.reader.take(input, turn.config.head_bytes_max, turn.config.body_bytes_max) {
+            Ok(Progress::Incomplete) => {}
+            Ok(Progress::ExpectsContinue) => self.outbox.push(Frame::from_encoded(CONTINUE.to_vec())),
+            Ok(Progress::Complete { request, rest }) => {
+                self.phase = Phase::Answer(Box::new(Answer {
+                    keep_alive: request.keeps_alive(),
+                    with_body: request.method() != "HEAD",
+                    accept_key: request.accept_key(),
+                    unread: rest,
+                }));
+                self.announced = true;
+                turn.events.push(NetEvent::Request { conn: self.id, request });
+            }
+            Err(refusal) => self.refuse(refusal, turn),
+        }
+    }
+
+    fn take_frames(&mut self, input: &[u8], turn: &mut Turn<'_>) {
+        let Phase::WebSocket { partial, .. } = &mut self.phase else { return };
+        let mut incoming = mem::take(&mut turn.shared.incoming);
+        turn.shared.decoder.feed(partial, input, &mut turn.shared.pongs, &mut incoming);
+        if !turn.shared.pongs.is_empty() {
+            self.outbox.push(Frame::from_encoded(turn.shared.pongs.clone()));
+            turn.shared.pongs.clear();
+        }
+        for item in incoming.drain(..) {
+            match item {
+                Incoming::Text(text) => turn.events.push(NetEvent::Text { conn: self.id, text }),
+                Incoming::Binary(data) if turn.config.accept_binary => {
+                    turn.events.push(NetEvent::Binary { conn: self.id, data });
+                }
+                Incoming::Binary(_) => {
+                    self.fail(1003, "text only", CloseReason::Protocol { code: 1003 }, turn);
+                    break;
+                }
+                Incoming::Close(code) => {
+                    self.outbox.abandon();
+                    self.finish(Frame::close(code, ""), CloseReason::PeerClosed { code }, turn);
+                }
+                Incoming::Failure(code) => self.fail(code, failure(code), CloseReason::Protocol { code }, turn),
+            }
+        }
+        turn.shared.incoming = incoming;
+    }
+
+    /// The peer sends no more.
+    fn on_end(&mut self, turn: &mut Turn<'_>) {
+        self.readable = false;
+        match &mut self.phase {
+            Phase::Head(_) if !self.outbox.is_empty() => {
+                // Half closed: it still waits for its answers.
+                self.start_draining(CloseReason::HttpDone, turn);
+                self.set_peer_ended();
+            }
+            Phase::Head(_) => self.lose(CloseReason::HttpDone, turn),
+            Phase::Draining { shut: true, .. } => self.phase = Phase::Closed,
+            Phase::Draining { .. } => self.set_peer_ended(),
+            Phase::WebSocket { .. } | Phase::Answer(_) | Phase::Closed => self.lose(CloseReason::Eof, turn),
+        }
+    }
+
+    fn set_peer_ended(&mut self) {
+        if let Phase::Draining { peer_ended, .. } = &mut self.phase {
+            *peer_ended = true;
+        }
+    }
+
+    /// Writes what is queued, if the socket is not known to be full.
+    pub fn write(&mut self, turn: &mut Turn<'_>) {
+        if self.blocked || self.is_closed() {
+            return;
+        }
+        self.drain(false, turn);
+        self.check_invariants();
+    }
+
+    /// The socket can be written again: does so, and says when there is room for more.
+    pub fn on_writable(&mut self, turn: &mut Turn<'_>) {
+        if !self.blocked {
+            return;
+        }
+        self.blocked = false;
+        self.drain(true, turn);
+        if self.has_room(turn.config) && matches!(self.phase, Phase::WebSocket { .. }) {
+            turn.events.push(NetEvent::Drained { conn: self.id });
+        }
+        self.check_invariants();
+    }
+
+    fn drain(&mut self, was_blocked: bool, turn: &mut Turn<'_>) {
+        match self.outbox.write_to(&mut self.socket, &mut turn.shared.gather) {
+            Ok(Drain::Emptied) => self.shut_if_draining(),
+            Ok(Drain::Blocked { written }) => {
+                self.blocked = true;
+                if written > 0 || !was_blocked {
+                    self.blocked_since_ms = turn.now_ms;
+                }
+            }
+            Err(_) => self.lose(CloseReason::Reset, turn),
+        }
+        if self.paused && self.has_room(turn.config) {
+            self.paused = false;
+            // It could not be heard until now.
+            self.last_seen_ms = turn.now_ms;
+        }
+    }
+
+    fn has_room(&self, config: &NetConfig) -> bool {
+        self.outbox.bytes() < config.outbox_low_water_bytes
+    }
+
+    fn shut_if_draining(&mut self) {
+        let Phase::Draining { peer_ended, shut, .. } = &mut self.phase else { return };
+        let failed = !mem::replace(shut, true) && self.socket.shutdown_write().is_err();
+        if failed || *peer_ended {
+            self.phase = Phase::Closed;
+        }
+    }
+
+    /// Does what is due. `late_ms` is how long the loop did not run when it should have (the process was stopped, say):
+    /// time in which nobody could be heard is not held against the peer.
+    pub fn on_deadline(&mut self, late_ms: u64, turn: &mut Turn<'_>) {
+        let now_ms = turn.now_ms;
+        self.last_seen_ms = now_ms.min(self.last_seen_ms + late_ms);
+        self.blocked_since_ms = now_ms.min(self.blocked_since_ms + late_ms);
+        match &self.phase {
+            Phase::Draining { deadline_ms, .. } if now_ms >= *deadline_ms => self.phase = Phase::Closed,
+            Phase::Draining { .. } | Phase::Closed => {}
+            _ if now_ms >= self.stalled_at_ms(turn.config) => self.on_stall(turn),
+            Phase::Head(head) if now_ms >= self.deadline_ms(turn.config) => {
+                let silent = head.reader.is_empty();
+                if silent {
+                    self.lose(CloseReason::HandshakeTimeout, turn)
+                } else {
+                    self.refuse(Refusal::Timeout, turn)
+                }
+            }
+            Phase::WebSocket { .. } if now_ms >= self.idle_at_ms(turn.config) => {
+                self.fail(turn.config.idle_close_code, "idle timeout", CloseReason::IdleTimeout, turn);
+            }
+            Phase::WebSocket { heartbeat_at_ms, .. } if now_ms >= *heartbeat_at_ms => self.on_heartbeat(turn),
+            _ => {}
+        }
+        self.check_invariants();
+    }
+
+    fn on_heartbeat(&mut self, turn: &mut Turn<'_>) {
+        if let Phase::WebSocket { heartbeat_at_ms, .. } = &mut self.phase {
+            *heartbeat_at_ms = turn.now_ms + turn.config.heartbeat_ms;
+        }
+        turn.events.push(NetEvent::HeartbeatDue { conn: self.id });
+    }
+
+    fn on_stall(&mut self, turn: &mut Turn<'_>) {
+        if matches!(self.phase, Phase::WebSocket { .. }) {
+            self.fail(1013, "too slow", CloseReason::Stalled, turn);
+        } else {
+            self.lose(CloseReason::Stalled, turn);
+        }
+    }
+
+    /// Queues a frame; nothing after the conversation is over.
+    pub fn push(&mut self, frame: Frame, config: &NetConfig) {
+        if matches!(self.phase, Phase::WebSocket { .. }) {
+            self.outbox.push(frame);
+            self.pause_above_high_water(config);
+        }
+    }
+
+    /// Accepts the upgrade. A request that did not ask for one is told to.
+    pub fn upgrade(&mut self, subprotocol: Option<&str>, turn: &mut Turn<'_>) {
+        let Phase::Answer(answer) = &mut self.phase else { return };
+        let Some(accept_key) = answer.accept_key.take() else {
+            self.respond(&Refusal::UpgradeRequired.response(), turn);
+            return;
+        };
+        self.outbox.push(Frame::from_encoded(http::encode_upgrade(&accept_key, subprotocol)));
+        let partial = turn.shared.decoder.partial(mem::take(&mut answer.unread));
+        let heartbeat_ms = turn.config.heartbeat_ms;
+        let heartbeat_at_ms = if heartbeat_ms == 0 { u64::MAX } else { turn.now_ms + heartbeat_ms };
+        self.phase = Phase::WebSocket { partial, heartbeat_at_ms };
+        self.last_seen_ms = turn.now_ms;
+    }
+
+    /// Answers the request at hand.
+    pub fn respond(&mut self, response: &Response, turn: &mut Turn<'_>) {
+        let Phase::Answer(answer) = &mut self.phase else { return };
+        self.outbox.push(Frame::from_encoded(response.encode(answer.with_body, answer.keep_alive)));
+        if answer.keep_alive {
+            let unread = mem::take(&mut answer.unread);
+            let head = Head { reader: RequestReader::default(), since_ms: turn.now_ms, unread };
+            self.phase = Phase::Head(Box::new(head));
+        } else {
+            self.start_draining(CloseReason::HttpDone, turn);
+        }
+    }
+
+    /// Closes at the program's wish, behind what it has pushed. Without a WebSocket there is nothing to say goodbye with.
+    pub fn close(&mut self, code: u16, reason: &str, turn: &mut Turn<'_>) {
+        let why = CloseReason::Local { code };
+        match self.phase {
+            Phase::WebSocket { .. } => self.finish(Frame::close(Some(code), reason), why, turn),
+            Phase::Head(_) | Phase::Answer(_) => self.start_draining(why, turn),
+            Phase::Draining { .. } | Phase::Closed => {}
+        }
+        self.check_invariants();
+    }
+
+    /// Answers what cannot be served, before the program hears of it.
+    pub fn refuse(&mut self, refusal: Refusal, turn: &mut Turn<'_>) {
+        self.outbox.push(Frame::from_encoded(refusal.response().encode(true, false)));
+        self.start_draining(CloseReason::HttpDone, turn);
+    }
+
+    /// Closes with `code`, ahead of what is queued: the peer is wrong, gone or not listening.
+    fn fail(&mut self, code: u16, text: &str, why: CloseReason, turn: &mut Turn<'_>) {
+        self.outbox.abandon();
+        self.finish(Frame::close(Some(code), text), why, turn);
+    }
+
+    fn finish(&mut self, close_frame: Frame, why: CloseReason, turn: &mut Turn<'_>) {
+        self.outbox.push(close_frame);
+        self.start_draining(why, turn);
+    }
+
+    fn start_draining(&mut self, why: CloseReason, turn: &mut Turn<'_>) {
+        let deadline_ms = turn.now_ms + turn.config.close_timeout_ms;
+        self.phase = Phase::Draining { deadline_ms, peer_ended: false, shut: false };
+        self.report(why, turn);
+    }
+
+    /// Ends it here and now.
+    fn lose(&mut self, why: CloseReason, turn: &mut Turn<'_>) {
+        self.phase = Phase::Closed;
+        self.report(why, turn);
+    }
+
+    fn report(&mut self, reason: CloseReason, turn: &mut Turn<'_>) {
+        if mem::take(&mut self.announced) {
+            turn.events.push(NetEvent::Closed { conn: self.id, reason });
+        }
+    }
+
+    fn check_invariants(&self) {
+        debug_assert!(!self.blocked || !self.outbox.is_empty(), "blocked with nothing to write");
+        let over = matches!(self.phase, Phase::Draining { .. } | Phase::Closed);
+        debug_assert!(!(over && self.announced), "over, and the program was not told");
+    }
+}
+
+fn failure(code: u16) -> &'static str {
+    match code {
+        1007 => "invalid UTF-8",
+        1009 => "message too big",
+        _ => "protocol error",
+    }
+}

@@ -1,0 +1,294 @@
+//! What waits to be written to one socket: shared frames in order, and how they leave in one write.
+//!
+//! Owns: the queue and its byte count. Must never know: what a frame says, or whose it is.
+
+use std::collections::VecDeque;
+use std::io;
+use std::ops::Range;
+use std::rc::Rc;
+
+use tungstenite::protocol::frame::FrameHeader;
+use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+
+use super::connection::Socket;
+
+/// Bytes gathered for one write when several frames are queued.
+pub(super) const GATHER_BYTES: usize = 64 * 1024;
+/// Longest payload of a control frame, in bytes (RFC 6455 section 5.5).
+const CONTROL_BYTES_MAX: usize = 125;
+
+/// What a frame carries (RFC 6455 section 5.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opcode {
+    /// UTF-8 text.
+    Text,
+    /// Any bytes.
+    Binary,
+    /// A ping, at most 125 bytes.
+    Ping,
+    /// A close, at most 125 bytes.
+    Close,
+}
+
+/// Appends the header of an unfragmented, unmasked frame of `payload_len` bytes (RFC 6455 section 5.2).
+///
+/// With this, many frames are built back to back in one buffer that becomes one [`Frame`].
+pub fn encode_header(opcode: Opcode, payload_len: usize, out: &mut Vec<u8>) {
+    let opcode = match opcode {
+        Opcode::Text => OpCode::Data(Data::Text),
+        Opcode::Binary => OpCode::Data(Data::Binary),
+        Opcode::Ping => OpCode::Control(Control::Ping),
+        Opcode::Close => OpCode::Control(Control::Close),
+    };
+    let header = FrameHeader { opcode, ..FrameHeader::default() };
+    header.format(payload_len as u64, out).expect("writing to a Vec cannot fail");
+}
+
+/// Bytes ready for the wire, shared by everyone they go to: one or several whole WebSocket frames, or an HTTP response.
+///
+/// Cloning counts a reference. A slice shares the buffer of the frame it was cut from.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    bytes: Rc<[u8]>,
+    start: u32,
+    end: u32,
+}
+
+impl Frame {
+    /// A text frame. `payload` must be UTF-8, or the peer will close with 1007.
+    pub fn text(payload: &[u8]) -> Frame {
+        Frame::encode(Opcode::Text, payload)
+    }
+
+    /// A binary frame.
+    pub fn binary(payload: &[u8]) -> Frame {
+        Frame::encode(Opcode::Binary, payload)
+    }
+
+    /// A ping frame.
+    ///
+    /// # Panics
+    /// If `payload` is longer than 125 bytes.
+    pub fn ping(payload: &[u8]) -> Frame {
+        assert!(payload.len() <= CONTROL_BYTES_MAX, "a ping carries at most {CONTROL_BYTES_MAX} bytes");
+        Frame::encode(Opcode::Ping, payload)
+    }
+
+    /// A close frame; without a code its payload is empty. A reason that is too long is cut between two characters.
+    pub(super) fn close(code: Option<u16>, reason: &str) -> Frame {
+        let mut payload = Vec::new();
+        if let Some(code) = code {
+            payload.extend_from_slice(&code.to_be_bytes());
+            payload.extend_from_slice(&reason.as_bytes()[..reason.floor_char_boundary(CONTROL_BYTES_MAX - 2)]);
+        }
+        Frame::encode(Opcode::Close, &payload)
+    }
+
+    /// Bytes that are encoded already.
+    ///
+    /// # Panics
+    /// If they are 4 GiB or more.
+    pub fn from_encoded(bytes: Vec<u8>) -> Frame {
+        let end = u32::try_from(bytes.len()).expect("a frame is shorter than 4 GiB");
+        Frame { bytes: bytes.into(), start: 0, end }
+    }
+
+    fn encode(opcode: Opcode, payload: &[u8]) -> Frame {
+        let mut bytes = Vec::with_capacity(payload.len() + 10);
+        encode_header(opcode, payload.len(), &mut bytes);
+        bytes.extend_from_slice(payload);
+        Frame::from_encoded(bytes)
+    }
+
+    /// A part of this frame, sharing its buffer. `range` counts from this frame's start.
+    ///
+    /// # Panics
+    /// If `range` is not within the frame.
+    pub fn slice(&self, range: Range<usize>) -> Frame {
+        assert!(range.start <= range.end && range.end <= self.len(), "{range:?} of {} bytes", self.len());
+        let start = self.start + range.start as u32;
+        Frame { bytes: Rc::clone(&self.bytes), start, end: start + range.len() as u32 }
+    }
+
+    /// Length in bytes.
+    pub fn len(&self) -> usize {
+        (self.end - self.start) as usize
+    }
+
+    /// Whether it holds no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// The bytes as they go out.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[self.start as usize..self.end as usize]
+    }
+
+    /// Takes `next` in if it is the following part of the same buffer.
+    fn extend_with(&mut self, next: &Frame) -> bool {
+        let follows = self.end == next.start && Rc::ptr_eq(&self.bytes, &next.bytes);
+        if follows {
+            self.end = next.end;
+        }
+        follows
+    }
+}
+
+/// Most sockets have nothing queued, most others one frame: neither allocates.
+#[derive(Debug, Default)]
+enum Pieces {
+    #[default]
+    Empty,
+    One(Frame),
+    Many(Box<VecDeque<Frame>>),
+}
+
+/// How an attempt to write ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Drain {
+    /// Everything queued is written.
+    Emptied,
+    /// The socket takes no more for now; `written` bytes went out.
+    Blocked { written: usize },
+}
+
+/// The queue of one connection.
+///
+/// Invariants: `bytes` is the sum of the pieces less `sent`; `sent` is less than the first piece; no piece is empty;
+/// `Many` holds at least one piece.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    pieces: Pieces,
+    /// Bytes of the first piece that are written.
+    sent: usize,
+    bytes: usize,
+}
+
+impl Outbox {
+    /// Bytes queued and not written.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// Queues `frame` behind the others.
+    pub fn push(&mut self, frame: Frame) {
+        if frame.is_empty() {
+            return;
+        }
+        self.bytes += frame.len();
+        if self.last_mut().is_some_and(|last| last.extend_with(&frame)) {
+            return;
+        }
+        self.pieces = match std::mem::take(&mut self.pieces) {
+            Pieces::Empty => Pieces::One(frame),
+            Pieces::One(first) => Pieces::Many(Box::new(VecDeque::from([first, frame]))),
+            Pieces::Many(mut queue) => {
+                queue.push_back(frame);
+                Pieces::Many(queue)
+            }
+        };
+        self.check_invariants();
+    }
+
+    /// Drops everything but a piece that is partly written: nothing may be put inside a frame.
+    pub fn abandon(&mut self) {
+        let begun = if self.sent > 0 { self.first().cloned() } else { None };
+        self.bytes = begun.as_ref().map_or(0, |piece| piece.len() - self.sent);
+        self.pieces = begun.map_or(Pieces::Empty, Pieces::One);
+        self.check_invariants();
+    }
+
+    /// Writes until the queue or the socket's buffer is exhausted: a single piece from where it lies, several through
+    /// `gather`, because one contiguous write costs less than `writev` (see the cost table in the architecture document).
+    ///
+    /// # Errors
+    /// The socket's; the connection is of no more use.
+    pub fn write_to(&mut self, socket: &mut impl Socket, gather: &mut Vec<u8>) -> io::Result<Drain> {
+        let mut written = 0;
+        while !self.is_empty() {
+            let result = match &self.pieces {
+                Pieces::Many(queue) if queue.len() > 1 => {
+                    collect(queue, self.sent, gather);
+                    socket.write(gather)
+                }
+                _ => {
+                    socket.write(&self.first().expect("bytes are queued, so there is a piece").as_bytes()[self.sent..])
+                }
+            };
+            match result {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    self.advance(count);
+                    written += count;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Drain::Blocked { written }),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Drain::Emptied)
+    }
+
+    fn first(&self) -> Option<&Frame> {
+        match &self.pieces {
+            Pieces::Empty => None,
+            Pieces::One(frame) => Some(frame),
+            Pieces::Many(queue) => queue.front(),
+        }
+    }
+
+    fn last_mut(&mut self) -> Option<&mut Frame> {
+        match &mut self.pieces {
+            Pieces::Empty => None,
+            Pieces::One(frame) => Some(frame),
+            Pieces::Many(queue) => queue.back_mut(),
+        }
+    }
+
+    /// Forgets `count` bytes that were written.
+    fn advance(&mut self, count: usize) {
+        self.bytes -= count;
+        self.sent += count;
+        if self.bytes == 0 {
+            *self = Outbox::default();
+        } else if let Pieces::Many(queue) = &mut self.pieces {
+            while let Some(first) = queue.front().filter(|first| first.len() <= self.sent) {
+                self.sent -= first.len();
+                queue.pop_front();
+            }
+        }
+        self.check_invariants();
+    }
+
+    fn check_invariants(&self) {
+        if cfg!(debug_assertions) {
+            let total: usize = match &self.pieces {
+                Pieces::Empty => 0,
+                Pieces::One(frame) => frame.len(),
+                Pieces::Many(queue) => queue.iter().map(Frame::len).sum(),
+            };
+            assert_eq!(self.bytes + self.sent, total, "bytes queued");
+            assert!(self.sent == 0 || self.sent < self.first().map_or(0, Frame::len), "a finished piece is kept");
+        }
+    }
+}
+
+/// Copies queued pieces from byte `skip` of the first on, up to [`GATHER_BYTES`].
+fn collect(queue: &VecDeque<Frame>, skip: usize, gather: &mut Vec<u8>) {
+    gather.clear();
+    let mut skip = skip;
+    for piece in queue {
+        let bytes = &piece.as_bytes()[skip..];
+        skip = 0;
+        let room = GATHER_BYTES - gather.len();
+        gather.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        if gather.len() == GATHER_BYTES {
+            break;
+        }
+    }
+}

@@ -1,0 +1,401 @@
+//! The readiness loop: poll, slab, accept, ready list, timers.
+//!
+//! Owns: mio, the listener and every connection. Must never know: what is in the bytes.
+//!
+//! mio reports edges: a socket that is not read to its end is not reported again. So who is to be served is this loop's
+//! own list, and one read per connection and turn keeps it fair.
+
+use std::io::{self, Read, Write};
+use std::mem;
+use std::net::{Shutdown, SocketAddr};
+use std::time::Duration;
+
+use mio::event::Source;
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token, Waker};
+use slab::Slab;
+use socket2::{Domain, Socket as RawSocket, Type};
+
+use super::connection::{ConnId, Connection, NetConfig, NetEvent, Shared, Socket, Turn};
+use super::http::{Refusal, Response};
+use super::outbox::Frame;
+use super::wheel::Wheel;
+
+const BACKLOG: i32 = 4096;
+const POLL_EVENTS: usize = 1024;
+const ACCEPTS_PER_TURN: usize = 256;
+/// Pause after an accept that failed for lack of descriptors or memory. There is no new edge for what waits already.
+const ACCEPT_RETRY_MS: u64 = 100;
+/// Connections beyond `connections_max` that may be hearing their refusal; more are dropped without a word.
+const REFUSALS_MAX: usize = 64;
+/// Tokens below this are the keys of external sources: generation 0 belongs to no connection.
+const TOKEN_LISTENER: Token = Token(u32::MAX as usize);
+
+const _: () = assert!(usize::BITS == 64, "a token holds a connection's slot and generation");
+
+impl Socket for TcpStream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Read::read(self, buffer)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Write::write(self, bytes)
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+}
+
+/// A connection with what the loop keeps about it.
+struct Slot {
+    connection: Connection<TcpStream>,
+    peer: SocketAddr,
+    /// The earliest entry in the wheel for it; later ones are stale.
+    timer_at_ms: u64,
+    /// It is in `ready`, in `marked`, in `finished`.
+    in_ready: bool,
+    in_marked: bool,
+    in_finished: bool,
+}
+
+/// Listens, and drives all connections of a process on one thread.
+///
+/// Invariants: a slot is in each list at most once and knows it; every connection with a deadline has a wheel entry at or
+/// before it; a connection that wants to be read is in `ready`, one that wants to write in `marked`.
+pub struct Reactor {
+    config: NetConfig,
+    poll: Poll,
+    poll_events: Events,
+    listener: Option<TcpListener>,
+    local_addr: SocketAddr,
+    /// The listener has not been emptied since its last edge.
+    acceptable: bool,
+    accept_retry_ms: Option<u64>,
+    slots: Slab<Slot>,
+    generation: u32,
+    shared: Shared,
+    /// To be read in the next `collect`.
+    ready: Vec<ConnId>,
+    /// To be written in this `collect`: a full socket has room again.
+    writable: Vec<ConnId>,
+    /// To be written in the next `flush`.
+    marked: Vec<ConnId>,
+    /// To be dropped at the end of the next `flush`.
+    finished: Vec<ConnId>,
+    external: Vec<usize>,
+    wheel: Wheel<(u64, ConnId)>,
+    due: Vec<(u64, ConnId)>,
+    /// Events of calls made between `collect` and `flush`.
+    pending: Vec<NetEvent>,
+    now_ms: u64,
+}
+
+impl Reactor {
+    /// Listens on `addr`.
+    ///
+    /// # Errors
+    /// The address cannot be used, or the process is out of descriptors.
+    pub fn bind(addr: SocketAddr, config: NetConfig, now_ms: u64) -> io::Result<Reactor> {
+        let socket = RawSocket::new(Domain::for_address(addr), Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&addr.into())?;
+        socket.listen(BACKLOG)?;
+        let mut listener = TcpListener::from_std(socket.into());
+        let local_addr = listener.local_addr()?;
+        let poll = Poll::new()?;
+        poll.registry().register(&mut listener, TOKEN_LISTENER, Interest::READABLE)?;
+        Ok(Reactor {
+            shared: Shared::new(&config),
+            config,
+            poll,
+            poll_events: Events::with_capacity(POLL_EVENTS),
+            listener: Some(listener),
+            local_addr,
+            acceptable: false,
+            accept_retry_ms: None,
+            slots: Slab::new(),
+            generation: 0,
+            ready: Vec::new(),
+            writable: Vec::new(),
+            marked: Vec::new(),
+            finished: Vec::new(),
+            external: Vec::new(),
+            wheel: Wheel::new(now_ms),
+            due: Vec::new(),
+            pending: Vec::new(),
+            now_ms,
+        })
+    }
+
+    /// The address in use.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// A handle by which another thread ends a [`Reactor::wait`]. There is one per reactor.
+    ///
+    /// # Errors
+    /// The process is out of descriptors.
+    pub fn waker(&self, key: usize) -> io::Result<Waker> {
+        Waker::new(self.poll.registry(), external_token(key))
+    }
+
+    /// Reports `source` as [`NetEvent::External`] with `key` when it becomes readable (an edge: it must then be emptied).
+    ///
+    /// # Errors
+    /// The source cannot be polled.
+    pub fn register(&mut self, source: &mut impl Source, key: usize) -> io::Result<()> {
+        self.poll.registry().register(source, external_token(key), Interest::READABLE)
+    }
+
+    /// Waits until something happens or `timeout_ms` have passed (`None`: however long).
+    ///
+    /// # Errors
+    /// Only such as mean that polling is broken.
+    pub fn wait(&mut self, timeout_ms: Option<u64>) -> io::Result<()> {
+        let busy = !self.ready.is_empty() || !self.pending.is_empty() || !self.marked.is_empty();
+        let accepting = self.acceptable && self.accept_retry_ms.is_none();
+        let mut timeout = if busy || accepting { Some(Duration::ZERO) } else { timeout_ms.map(Duration::from_millis) };
+        // Whoever has sent something is to be heard before anyone is declared silent, so all edges are taken at once.
+        loop {
+            match self.poll.poll(&mut self.poll_events, timeout) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+                Err(error) => return Err(error),
+            }
+            self.take_edges();
+            if self.poll_events.iter().count() < POLL_EVENTS {
+                return Ok(());
+            }
+            timeout = Some(Duration::ZERO);
+        }
+    }
+
+    fn take_edges(&mut self) {
+        let Reactor { poll_events, slots, ready, writable, external, acceptable, .. } = self;
+        for event in poll_events.iter() {
+            if event.token() == TOKEN_LISTENER {
+                *acceptable = true;
+                continue;
+            }
+            let id = ConnId::from_bits(event.token().0 as u64);
+            if id.generation() == 0 {
+                external.push(id.slot());
+                continue;
+            }
+            let Some(slot) = get(slots, id) else { continue };
+            let ended = event.is_read_closed() || event.is_error();
+            if event.is_readable() || ended {
+                slot.connection.mark_readable(ended);
+                enlist(ready, &mut slot.in_ready, id, slot.connection.wants_read());
+            }
+            if (event.is_writable() || event.is_error()) && slot.connection.is_blocked() {
+                writable.push(id);
+            }
+        }
+    }
+
+    /// Accepts, reads and decodes what arrived, then does what is due by `now_ms`, appending what happened to `events`.
+    pub fn collect(&mut self, now_ms: u64, events: &mut Vec<NetEvent>) {
+        self.now_ms = self.now_ms.max(now_ms);
+        events.append(&mut self.pending);
+        events.extend(self.external.drain(..).map(|key| NetEvent::External { key }));
+        self.accept();
+        for id in mem::take(&mut self.ready) {
+            if let Some(slot) = get(&mut self.slots, id) {
+                slot.in_ready = false;
+            }
+            self.drive(id, events, |connection, turn| connection.read(turn));
+        }
+        for id in mem::take(&mut self.writable) {
+            self.drive(id, events, |connection, turn| connection.on_writable(turn));
+        }
+        self.expire(events);
+    }
+
+    /// Writes to every connection that something was queued for, once, and drops those that are over.
+    pub fn flush(&mut self, now_ms: u64, events: &mut Vec<NetEvent>) {
+        self.now_ms = self.now_ms.max(now_ms);
+        for id in mem::take(&mut self.marked) {
+            if let Some(slot) = get(&mut self.slots, id) {
+                slot.in_marked = false;
+            }
+            self.drive(id, events, |connection, turn| connection.write(turn));
+        }
+        events.append(&mut self.pending);
+        for id in mem::take(&mut self.finished) {
+            // Dropping closes the descriptor, and that takes it out of the poll.
+            let slot = self.slots.remove(id.slot());
+            debug_assert_eq!(slot.connection.id(), id, "only finished connections leave their slot");
+            self.accept_retry_ms = None;
+        }
+    }
+
+    /// When [`Reactor::collect`] has to be called even if nothing happens, in milliseconds.
+    pub fn next_deadline_ms(&self) -> Option<u64> {
+        self.wheel.next_deadline_ms().into_iter().chain(self.accept_retry_ms).min()
+    }
+
+    /// Grants the upgrade that `conn` asked for; it is a WebSocket from here on. A request that did not ask for one is
+    /// answered 426.
+    pub fn upgrade(&mut self, conn: ConnId, subprotocol: Option<&str>) {
+        self.call(conn, |connection, turn| connection.upgrade(subprotocol, turn));
+    }
+
+    /// Answers the request of `conn`.
+    pub fn respond(&mut self, conn: ConnId, response: &Response) {
+        self.call(conn, |connection, turn| connection.respond(response, turn));
+    }
+
+    /// Queues `frame` for the WebSocket `conn`; one that is gone or closing gets nothing.
+    pub fn push(&mut self, conn: ConnId, frame: &Frame) {
+        let Some(slot) = get(&mut self.slots, conn) else { return };
+        slot.connection.push(frame.clone(), &self.config);
+        enlist(&mut self.marked, &mut slot.in_marked, conn, slot.connection.wants_write());
+    }
+
+    /// Bytes queued for `conn` and not yet taken by its socket.
+    pub fn queued_bytes(&self, conn: ConnId) -> usize {
+        self.slot(conn).map_or(0, |slot| slot.connection.queued_bytes())
+    }
+
+    /// Whether the socket of `conn` was full at the last write.
+    pub fn is_blocked(&self, conn: ConnId) -> bool {
+        self.slot(conn).is_some_and(|slot| slot.connection.is_blocked())
+    }
+
+    /// Closes `conn` with `code`, behind what was pushed before. A `reason` beyond 123 bytes is cut.
+    pub fn close(&mut self, conn: ConnId, code: u16, reason: &str) {
+        self.call(conn, |connection, turn| connection.close(code, reason, turn));
+    }
+
+    /// Closes the listener; connections stay.
+    pub fn stop_accepting(&mut self) {
+        // Dropping closes the descriptor, which is what takes it out of the poll.
+        self.listener = None;
+        self.acceptable = false;
+        self.accept_retry_ms = None;
+    }
+
+    /// Connections whose sockets are open, those that are closing included.
+    pub fn open_connections(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The other end of `conn`.
+    pub fn peer_addr(&self, conn: ConnId) -> Option<SocketAddr> {
+        self.slot(conn).map(|slot| slot.peer)
+    }
+
+    fn slot(&self, id: ConnId) -> Option<&Slot> {
+        self.slots.get(id.slot()).filter(|slot| slot.connection.id() == id)
+    }
+
+    /// Runs a step that the program asked for; its events wait for the next `collect` or `flush`.
+    fn call(&mut self, id: ConnId, step: impl FnOnce(&mut Connection<TcpStream>, &mut Turn<'_>)) {
+        let mut events = mem::take(&mut self.pending);
+        self.drive(id, &mut events, step);
+        self.pending = events;
+    }
+
+    /// Runs one step of a connection and puts it on the lists it then belongs to.
+    fn drive(
+        &mut self,
+        id: ConnId,
+        events: &mut Vec<NetEvent>,
+        step: impl FnOnce(&mut Connection<TcpStream>, &mut Turn<'_>),
+    ) {
+        let Some(slot) = get(&mut self.slots, id) else { return };
+        let mut turn = Turn { now_ms: self.now_ms, config: &self.config, shared: &mut self.shared, events };
+        step(&mut slot.connection, &mut turn);
+        let connection = &slot.connection;
+        enlist(&mut self.ready, &mut slot.in_ready, id, connection.wants_read());
+        enlist(&mut self.marked, &mut slot.in_marked, id, connection.wants_write());
+        enlist(&mut self.finished, &mut slot.in_finished, id, connection.is_closed());
+        let deadline_ms = connection.deadline_ms(&self.config);
+        if deadline_ms < slot.timer_at_ms {
+            slot.timer_at_ms = deadline_ms;
+            self.wheel.insert(deadline_ms, (deadline_ms, id));
+        }
+    }
+
+    fn expire(&mut self, events: &mut Vec<NetEvent>) {
+        let mut due = mem::take(&mut self.due);
+        self.wheel.expire(self.now_ms, &mut due);
+        for (at_ms, id) in due.drain(..) {
+            let Some(slot) = get(&mut self.slots, id).filter(|slot| slot.timer_at_ms == at_ms) else { continue };
+            slot.timer_at_ms = u64::MAX;
+            let late_ms = self.now_ms - at_ms;
+            self.drive(id, events, |connection, turn| connection.on_deadline(late_ms, turn));
+        }
+        self.due = due;
+    }
+
+    fn accept(&mut self) {
+        if self.accept_retry_ms.is_some_and(|retry_ms| self.now_ms < retry_ms) {
+            return;
+        }
+        self.accept_retry_ms = None;
+        for _ in 0..ACCEPTS_PER_TURN {
+            let Some(listener) = self.listener.as_ref().filter(|_| self.acceptable) else { return };
+            match listener.accept() {
+                Ok((socket, peer)) => self.admit(socket, peer),
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => self.acceptable = false,
+                    io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}
+                    _ => {
+                        log::warn!("cannot accept for now: {error}");
+                        self.accept_retry_ms = Some(self.now_ms + ACCEPT_RETRY_MS);
+                        return;
+                    }
+                },
+            }
+        }
+    }
+
+    fn admit(&mut self, mut socket: TcpStream, peer: SocketAddr) {
+        let excess = (self.slots.len() + 1).saturating_sub(self.config.connections_max);
+        if excess > REFUSALS_MAX {
+            return;
+        }
+        self.generation = self.generation.checked_add(1).unwrap_or(1);
+        let slot = u32::try_from(self.slots.vacant_key()).expect("descriptors are fewer than 2^32");
+        let id = ConnId::new(slot, self.generation);
+        let registered = socket.set_nodelay(true).and_then(|()| {
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            self.poll.registry().register(&mut socket, Token(id.to_bits() as usize), interest)
+        });
+        if let Err(error) = registered {
+            // The peer is gone already, or the kernel is out of memory: nothing to tell, nobody to tell it to.
+            log::debug!("dropped a new connection: {error}");
+            return;
+        }
+        let connection = Connection::new(id, socket, self.now_ms);
+        let (in_ready, in_marked, in_finished) = (false, false, false);
+        self.slots.insert(Slot { connection, peer, timer_at_ms: u64::MAX, in_ready, in_marked, in_finished });
+        self.call(id, |connection, turn| {
+            if excess > 0 {
+                connection.refuse(Refusal::Overloaded, turn);
+            }
+        });
+    }
+}
+
+fn external_token(key: usize) -> Token {
+    assert!(key < TOKEN_LISTENER.0, "keys of external sources are below 2^32 - 1");
+    Token(key)
+}
+
+fn get(slots: &mut Slab<Slot>, id: ConnId) -> Option<&mut Slot> {
+    slots.get_mut(id.slot()).filter(|slot| slot.connection.id() == id)
+}
+
+/// Puts `id` on a list that it belongs on and is not yet on.
+fn enlist(list: &mut Vec<ConnId>, listed: &mut bool, id: ConnId, wanted: bool) {
+    if wanted && !*listed {
+        *listed = true;
+        list.push(id);
+    }
+}
