@@ -9,12 +9,14 @@ pub mod clock;
 pub mod config;
 pub mod protocol;
 
-pub mod chat;
-
+pub mod log;
 pub mod net;
 
-pub mod log;
-
+pub mod chat;
 pub mod feed;
+pub mod jobs;
+pub mod web;
+
+pub mod server;
 
 pub mod cli;

@@ -45,6 +45,8 @@ pub struct SubscriberId {
 pub trait Sink {
     /// Whether this subscriber's queue is below its low-water mark.
     fn accepts(&self, subscriber: SubscriberId) -> bool;
+    /// Whether it will be told, by [`Feed::resume`], when it is below that mark again.
+    fn is_blocked(&self, subscriber: SubscriberId) -> bool;
     /// Queues a frame.
     fn push(&mut self, subscriber: SubscriberId, frame: &Frame);
 }
@@ -172,6 +174,11 @@ impl<D: Disk, T> Feed<D, T> {
         debug_assert!(room.subscribers.is_empty() && room.is_settled());
         if let Some(hot) = &room.hot {
             self.tails.forget(&hot.tail);
+            let rooms = &self.rooms;
+            self.tails.sweep(|id, first| {
+                let hot = rooms.get(id.0).and_then(Option::as_ref).and_then(|room| room.hot.as_ref());
+                hot.is_some_and(|hot| hot.tail.binary_search_by_key(&first, |batch| batch.first).is_ok())
+            });
         }
         if let Ok(log) = room.log {
             self.store.close_room(log);
@@ -410,7 +417,8 @@ impl<D: Disk, T> Feed<D, T> {
                 break;
             }
             let Some(who) = self.subscriptions.next_behind() else { break };
-            if sink.accepts(who) && !self.catch_up(who, sink, &mut budget) {
+            let is_done = if sink.accepts(who) { self.catch_up(who, sink, &mut budget) } else { sink.is_blocked(who) };
+            if !is_done {
                 self.subscriptions.mark_behind(who);
             }
         }

@@ -133,31 +133,39 @@ impl Building {
 #[derive(Debug, Default)]
 pub(super) struct Tails {
     bytes: usize,
+    batches: usize,
+    /// All batches by age, and some that are gone already, with their rooms.
     oldest: VecDeque<(RoomId, u64)>,
 }
 
 impl Tails {
     pub fn add(&mut self, room: RoomId, batches: &VecDeque<Batch>) {
+        self.batches += batches.len();
         self.bytes += batches.iter().map(|batch| batch.frame.len()).sum::<usize>();
         self.oldest.extend(batches.iter().map(|batch| (room, batch.first)));
     }
 
-    /// The next batch to give up, if there is too much. It may be gone already, with its room.
+    /// The next batch to give up, if there is too much. It may be gone already.
     pub fn over_budget(&mut self) -> Option<(RoomId, u64)> {
         if self.bytes > limits::TAIL_BYTES_MAX { self.oldest.pop_front() } else { None }
     }
 
     pub fn gone(&mut self, batch: &Batch) {
+        self.batches -= 1;
         self.bytes -= batch.frame.len();
     }
 
-    /// A room is given up with its batches. Their entries in the queue lead nowhere from now on.
+    /// A room is given up with its batches; their entries in the queue stay until the next sweep.
     pub fn forget(&mut self, tail: &VecDeque<Batch>) {
         for batch in tail {
             self.gone(batch);
         }
-        if self.bytes == 0 {
-            self.oldest.clear();
+    }
+
+    /// Drops the entries of batches that are gone, once they are the majority.
+    pub fn sweep(&mut self, is_there: impl Fn(RoomId, u64) -> bool) {
+        if self.oldest.len() > 2 * self.batches {
+            self.oldest.retain(|&(room, first)| is_there(room, first));
         }
     }
 }
@@ -222,7 +230,10 @@ mod tests {
         tails.gone(&a[0]);
         assert_eq!(tails.over_budget(), None);
         tails.forget(&b);
+        tails.sweep(|room, _| room == RoomId(0));
+        assert_eq!(tails.oldest.len(), 2, "half of them are there");
         tails.forget(&c);
-        assert_eq!((tails.bytes, tails.oldest.len()), (0, 0));
+        tails.sweep(|_, _| false);
+        assert_eq!((tails.bytes, tails.batches, tails.oldest.len()), (0, 0, 0));
     }
 }

@@ -15,3 +15,10 @@ impl ReadBuffer {
         std::iter::empty()
     }
 }
+
+impl ReadBuffer {
+    /// Empties it.
+    pub fn clear(&mut self, next: u64) {
+        self.next = next;
+    }
+}

@@ -1,0 +1,324 @@
+//! The server: one turn after the other, joining network, chat, feed and helper thread.
+//!
+//! Owns: the loop, the clock reading, start and end of the process. Must never know: what a command means (chat), how a
+//! log is kept (log), how bytes travel (net). It routes; what needs a decision is an effect of somebody else's.
+
+mod effects;
+mod entropy;
+mod links;
+
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+};
+
+use mio::Waker;
+use signal_hook::consts::signal::{SIGINT, SIGTERM};
+use signal_hook_mio::v1_0::Signals;
+
+use self::{entropy::Entropy, links::Links};
+use crate::{
+    chat::{Chat, ClientKey, Effect, Input, Settings, Timer},
+    clock::{Clock, Now},
+    config::{Config, Fsync},
+    feed::{Feed, FeedEvent},
+    jobs::Jobs,
+    limits,
+    log::{Options, RealDisk, Retention, Store, StoreError, SyncPolicy},
+    net::{CloseReason, ConnId, Frame, NetConfig, NetEvent, Reactor, Wheel, http::Request},
+    protocol::{self, Event, close},
+    web::{Answer, Health, Web},
+};
+
+const WAKER: usize = 0;
+const SIGNALS: usize = 1;
+
+/// Why the server could not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The address is taken or not ours. Choose another.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The data folder cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The operating system refused something that the loop cannot do without.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Whom the outcome of an append is for.
+#[derive(Debug)]
+struct Ticket {
+    client: ClientKey,
+    id: Option<Box<str>>,
+}
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// [`ServerError`] says what to tell the operator.
+pub fn run(config: Config) -> Result<(), ServerError> {
+    let mut server = Server::start(config)?;
+    while !server.turn()? {}
+    server.stop()
+}
+
+struct Server {
+    clock: Clock,
+    net: Reactor,
+    signals: Signals,
+    chat: Chat,
+    feed: Feed<RealDisk, Ticket>,
+    jobs: Jobs<RealDisk>,
+    web: Web,
+    links: Links,
+    timers: Wheel<Timer>,
+    entropy: Entropy,
+    /// The heartbeat of this turn, made when the first connection needs it.
+    heartbeat: Option<Frame>,
+    /// Cursors that could go on at once: the next turn does not wait.
+    is_busy: bool,
+    is_stopping: bool,
+    rooms_read_only: usize,
+    net_events: Vec<NetEvent>,
+    effects: Vec<Effect>,
+    feed_events: Vec<FeedEvent<Ticket>>,
+    due: Vec<Timer>,
+}
+
+impl Server {
+    fn start(config: Config) -> Result<Self, ServerError> {
+        let clock = Clock::start();
+        let now = clock.now();
+        let mut entropy = Entropy::default();
+        let store = Store::open(RealDisk, store_options(&config, entropy.u64()?))?;
+        let address = config.address();
+        let mut net = Reactor::bind(address, net_config(&config), now.monotonic_ms)
+            .map_err(|source| ServerError::Listen { address, source })?;
+        let mut signals = Signals::new([SIGTERM, SIGINT])?;
+        net.register(&mut signals, SIGNALS)?;
+        let waker: Waker = net.waker(WAKER)?;
+        announce(&config, net.local_addr());
+        Ok(Self {
+            clock,
+            net,
+            signals,
+            chat: Chat::new(Settings {
+                grace_ms: config.grace_ms,
+                heartbeat_ms: config.heartbeat_ms,
+                messages_per_second: config.rate_per_second,
+                content_bytes_max: config.content_bytes_max,
+            }),
+            feed: Feed::new(store),
+            jobs: Jobs::start(waker)?,
+            web: Web::new(config.public, config.allow_origin),
+            links: Links::default(),
+            timers: Wheel::new(now.monotonic_ms),
+            entropy,
+            heartbeat: None,
+            is_busy: false,
+            is_stopping: false,
+            rooms_read_only: 0,
+            net_events: Vec::new(),
+            effects: Vec::new(),
+            feed_events: Vec::new(),
+            due: Vec::new(),
+        })
+    }
+
+    /// One turn: what arrived, what is due, what was said goes to the log, what is durable goes out. True to stop.
+    fn turn(&mut self) -> Result<bool, ServerError> {
+        self.net.wait(self.timeout_ms())?;
+        let now = self.clock.now();
+        self.heartbeat = None;
+        let mut events = std::mem::take(&mut self.net_events);
+        self.net.collect(now.monotonic_ms, &mut events);
+        for event in events.drain(..) {
+            self.on_network(now, event)?;
+        }
+        self.net_events = events;
+        self.fire_timers(now)?;
+        self.feed.write(now, &mut self.feed_events);
+        self.publish(now)?;
+        self.net.flush(now.monotonic_ms, &mut self.net_events);
+        Ok(self.is_stopping)
+    }
+
+    /// How long nothing needs to be done; `None` for as long as nobody says anything.
+    fn timeout_ms(&self) -> Option<u64> {
+        if self.is_busy || !self.net_events.is_empty() {
+            return Some(0);
+        }
+        let deadlines = [self.net.next_deadline_ms(), self.timers.next_deadline_ms(), self.feed.next_deadline_ms()];
+        let next = deadlines.into_iter().flatten().min()?;
+        Some(next.saturating_sub(self.clock.now().monotonic_ms))
+    }
+
+    fn on_network(&mut self, now: Now, event: NetEvent) -> Result<(), ServerError> {
+        match event {
+            NetEvent::Text { conn, text } => {
+                if let Some(client) = self.links.client(conn) {
+                    self.input(now, Input::Command { client, request: protocol::parse(&text) })?;
+                }
+            }
+            NetEvent::Request { conn, request } => self.on_request(now, conn, &request)?,
+            NetEvent::Closed { conn, reason } => self.on_closed(now, conn, reason)?,
+            NetEvent::Drained { conn } => self.feed.resume(links::subscriber(conn)),
+            NetEvent::HeartbeatDue { conn } => {
+                let frame = self.heartbeat.get_or_insert_with(|| heartbeat(now));
+                self.net.push(conn, frame);
+            }
+            NetEvent::External { key: WAKER } => {
+                while let Some(outcome) = self.jobs.try_take() {
+                    self.feed.synced(outcome, now, &mut self.feed_events);
+                }
+            }
+            NetEvent::External { .. } => self.is_stopping |= self.signals.pending().next().is_some(),
+            NetEvent::Binary { .. } => unreachable!("binary messages are refused below"),
+        }
+        Ok(())
+    }
+
+    fn on_request(&mut self, now: Now, conn: ConnId, request: &Request) -> Result<(), ServerError> {
+        let health = Health { draining: self.is_stopping, rooms_read_only: self.rooms_read_only };
+        match self.web.answer(request, health) {
+            Answer::Respond(response) => self.net.respond(conn, &response),
+            Answer::Upgrade { wish, subprotocol } => {
+                self.net.upgrade(conn, subprotocol);
+                let entropy = self.entropy.bytes()?;
+                self.input(now, Input::Connect { link: conn.to_bits(), wish, entropy })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn on_closed(&mut self, now: Now, conn: ConnId, reason: CloseReason) -> Result<(), ServerError> {
+        self.feed.drop_subscriber(links::subscriber(conn));
+        let Some(client) = self.links.remove(conn) else { return Ok(()) };
+        log::debug!("{client} is gone: {reason:?}");
+        let goodbye = reason == CloseReason::PeerClosed { code: Some(close::NORMAL) };
+        self.input(now, Input::Disconnect { client, goodbye })
+    }
+
+    fn fire_timers(&mut self, now: Now) -> Result<(), ServerError> {
+        let mut due = std::mem::take(&mut self.due);
+        self.timers.expire(now.monotonic_ms, &mut due);
+        for timer in due.drain(..) {
+            self.input(now, Input::Timer(timer))?;
+        }
+        self.due = due;
+        Ok(())
+    }
+
+    /// Hands the core one input and does what it asks for.
+    fn input(&mut self, now: Now, input: Input<'_>) -> Result<(), ServerError> {
+        let mut effects = std::mem::take(&mut self.effects);
+        self.chat.handle(now, input, &mut effects);
+        for effect in effects.drain(..) {
+            self.apply(now, effect)?;
+        }
+        self.effects = effects;
+        Ok(())
+    }
+
+    /// Tells authors what became of their messages, and readers what there is to read.
+    fn publish(&mut self, now: Now) -> Result<(), ServerError> {
+        if let Some(batch) = self.feed.next_sync(now) {
+            self.jobs.submit(batch);
+        }
+        let mut events = std::mem::take(&mut self.feed_events);
+        for event in events.drain(..) {
+            self.on_feed(now, event)?;
+        }
+        self.feed_events = events;
+        let mut sink = effects::Outgoing { net: &mut self.net };
+        self.feed.deliver(&mut sink);
+        self.is_busy = self.feed.pull(&mut sink);
+        Ok(())
+    }
+
+    /// Ends in good order: everything said is stored and acknowledged, everybody is told, the run is marked as clean.
+    fn stop(mut self) -> Result<(), ServerError> {
+        log::info!("shutting down");
+        self.net.stop_accepting();
+        let started = self.clock.now();
+        while let Some(outcome) = self.jobs.wait().or_else(|| Some(self.feed.next_sync(started)?.run())) {
+            self.feed.synced(outcome, started, &mut self.feed_events);
+            self.feed.write(started, &mut self.feed_events);
+        }
+        self.publish(started)?;
+        for conn in self.links.connections() {
+            self.net.close(conn, close::GOING_AWAY, "The server is shutting down");
+        }
+        loop {
+            let now = self.clock.now();
+            let left_ms = (started.monotonic_ms + limits::SHUTDOWN_MS).saturating_sub(now.monotonic_ms);
+            self.net.flush(now.monotonic_ms, &mut self.net_events);
+            if left_ms == 0 || self.net.open_connections() == 0 {
+                break;
+            }
+            self.net.wait(Some(left_ms.min(100)))?;
+            self.net.collect(self.clock.now().monotonic_ms, &mut self.net_events);
+            self.net_events.clear();
+        }
+        Ok(self.feed.shutdown(self.clock.now())?)
+    }
+}
+
+/// A ping frame, which peers answer by themselves, and the event that a script can see.
+fn heartbeat(now: Now) -> Frame {
+    let event = Event::Heartbeat { timestamp: now.unix_ms }.to_vec(None);
+    let mut bytes = Frame::ping(&[]).as_bytes().to_vec();
+    bytes.extend_from_slice(Frame::text(&event).as_bytes());
+    Frame::from_encoded(bytes)
+}
+
+fn store_options(config: &Config, run_id: u64) -> Options {
+    let policy = match config.fsync {
+        Fsync::Always => SyncPolicy::Always,
+        Fsync::Interval { ms } => SyncPolicy::Interval { ms },
+        Fsync::Never => SyncPolicy::Never,
+    };
+    Options {
+        dir: config.data.clone(),
+        policy,
+        segment_bytes: limits::SEGMENT_BYTES,
+        files_open_max: limits::LOG_FILES_OPEN_MAX,
+        retention: Retention::default(),
+        run_id,
+    }
+}
+
+fn net_config(config: &Config) -> NetConfig {
+    NetConfig {
+        heartbeat_ms: config.heartbeat_ms,
+        idle_timeout_ms: config.offline_timeout_ms,
+        idle_close_code: close::NO_HEARTBEAT,
+        write_timeout_ms: config.write_timeout_ms,
+        connections_max: connections_max(),
+        ..NetConfig::default()
+    }
+}
+
+/// Raises the limit of descriptors as far as it goes; some are kept back.
+fn connections_max() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    let descriptors = if raised.is_ok() { maximum } else { current };
+    let free = descriptors.map_or(u64::from(u32::MAX), |all| all.saturating_sub(limits::DESCRIPTORS_RESERVED).max(16));
+    usize::try_from(free).unwrap_or(usize::MAX)
+}
+
+/// Tells people and scripts where the server is. Without a stdout there is nobody to tell.
+fn announce(config: &Config, address: SocketAddr) {
+    let mut stdout = io::stdout().lock();
+    let _ = writeln!(stdout, "listening on http://{address}").and_then(|()| stdout.flush());
+    log::info!("data in {}", config.data.display());
+}

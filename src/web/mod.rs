@@ -1,0 +1,151 @@
+//! HTTP: what a request gets, from its head and a view of the server's state.
+//!
+//! Owns: routes, the page, the origin rule. Must never know: sockets, rooms' contents, who is connected.
+
+mod origin;
+mod page;
+
+use std::path::PathBuf;
+
+use crate::{
+    chat::Wish,
+    config::Origins,
+    net::http::{Request, Response},
+    protocol::SUBPROTOCOL,
+};
+
+use self::page::Page;
+
+/// How the server is, for those who ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// It is shutting down.
+    pub draining: bool,
+    /// Rooms whose logs failed and take no more messages.
+    pub rooms_read_only: usize,
+}
+
+/// What to do with a request.
+#[derive(Debug)]
+pub enum Answer {
+    /// Send this.
+    Respond(Response),
+    /// Make the connection a WebSocket, and a chat connection with this wish.
+    Upgrade {
+        /// What its URL asks for.
+        wish: Wish,
+        /// The subprotocol to select.
+        subprotocol: Option<&'static str>,
+    },
+}
+
+/// The routes.
+#[derive(Debug)]
+pub struct Web {
+    page: Page,
+    origins: Origins,
+}
+
+impl Web {
+    /// Serves the embedded page, or the files of `folder` in its place.
+    #[must_use]
+    pub fn new(folder: Option<PathBuf>, origins: Origins) -> Self {
+        Self { page: Page::new(folder), origins }
+    }
+
+    /// What a request gets.
+    #[must_use]
+    pub fn answer(&self, request: &Request, health: Health) -> Answer {
+        if request.is_upgrade() && matches!(request.path(), "/" | "/ws") {
+            return self.upgrade(request);
+        }
+        let response = match request.path() {
+            "/ws" => text(426, "This is a WebSocket\n").header("Upgrade", "websocket"),
+            "/healthz" => only_get(request, |_| healthz(health)),
+            path => match page::asset(path) {
+                Some(asset) => only_get(request, |request| self.page.response(asset, request)),
+                None => text(404, "Not found\n"),
+            },
+        };
+        Answer::Respond(response)
+    }
+
+    fn upgrade(&self, request: &Request) -> Answer {
+        let foreign = request.header("Origin").filter(|origin| !origin::is_own(origin, request.header("Host")));
+        if let Some(origin) = foreign
+            && !self.origins.allows(origin)
+        {
+            return Answer::Respond(text(403, "Pages of this origin may not connect; see --allow-origin\n"));
+        }
+        match wish(request.query()) {
+            Ok(wish) => Answer::Upgrade { wish, subprotocol: subprotocol(request) },
+            Err(message) => Answer::Respond(text(400, message)),
+        }
+    }
+}
+
+/// Reads the query parameters of a chat connection (names are the protocol's).
+fn wish(query: &str) -> Result<Wish, &'static str> {
+    let mut wish = Wish::default();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        match name.as_ref() {
+            "user" | "username" if !value.is_empty() => wish.user = Some(value.into_owned()),
+            "room" => wish.rooms.push(value.into_owned()),
+            "since" => wish.since = Some(value.parse().map_err(|_| "since is a number\n")?),
+            "session" if !value.is_empty() => wish.session = Some(value.into_owned()),
+            _ => {}
+        }
+    }
+    Ok(wish)
+}
+
+fn subprotocol(request: &Request) -> Option<&'static str> {
+    let mut offered = request.header_list("Sec-WebSocket-Protocol");
+    offered.any(|name| name == SUBPROTOCOL).then_some(SUBPROTOCOL)
+}
+
+fn only_get(request: &Request, respond: impl FnOnce(&Request) -> Response) -> Response {
+    match request.method() {
+        "GET" | "HEAD" => respond(request),
+        _ => text(405, "Method not allowed\n").header("Allow", "GET, HEAD"),
+    }
+}
+
+fn healthz(health: Health) -> Response {
+    let Health { draining, rooms_read_only } = health;
+    let status = match (draining, rooms_read_only) {
+        (true, _) => "draining",
+        (_, 0) => "ok",
+        _ => "degraded",
+    };
+    let body = format!("{{\"status\":\"{status}\",\"roomsReadOnly\":{rooms_read_only}}}\n");
+    Response::new(if status == "ok" { 200 } else { 503 })
+        .header("Content-Type", "application/json")
+        .header("Cache-Control", "no-store")
+        .body(body.into_bytes())
+}
+
+fn text(status: u16, body: &'static str) -> Response {
+    Response::new(status).header("Content-Type", "text/plain; charset=utf-8").body(body.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wish_is_read_from_the_query() {
+        let wish = wish("user=Ann%20Lee&room=a&room=%C3%BCber&since=7&session=s&client_id=x&other").unwrap();
+        let rooms = vec!["a".into(), "über".into()];
+        let wanted = Wish { user: Some("Ann Lee".into()), rooms, since: Some(7), session: Some("s".into()) };
+        assert_eq!(wish, wanted);
+        assert_eq!(super::wish("username=bob&user=").unwrap().user.as_deref(), Some("bob"));
+        assert!(super::wish("since=-1").is_err());
+    }
+
+    #[test]
+    fn health_is_503_when_draining_or_read_only() {
+        let status = |draining, rooms_read_only| healthz(Health { draining, rooms_read_only }).status();
+        assert_eq!((status(false, 0), status(true, 0), status(false, 1)), (200, 503, 503));
+    }
+}

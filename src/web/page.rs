@@ -1,0 +1,81 @@
+//! The browser page: three files, embedded, or read from a folder while somebody works on them.
+//!
+//! Owns: the files' names, types, validators and the page's security policy. Must never know: what the page does.
+
+use std::{borrow::Cow, path::PathBuf};
+
+use crate::net::http::{Request, Response};
+
+/// One of the page's files.
+#[derive(Debug)]
+pub(super) struct Asset {
+    path: &'static str,
+    file: &'static str,
+    content_type: &'static str,
+    embedded: &'static [u8],
+}
+
+static ASSETS: [Asset; 3] = [
+    Asset {
+        path: "/",
+        file: "index.html",
+        content_type: "text/html; charset=utf-8",
+        embedded: include_bytes!("../../public/index.html"),
+    },
+    Asset {
+        path: "/app.js",
+        file: "app.js",
+        content_type: "text/javascript; charset=utf-8",
+        embedded: include_bytes!("../../public/app.js"),
+    },
+    Asset {
+        path: "/style.css",
+        file: "style.css",
+        content_type: "text/css; charset=utf-8",
+        embedded: include_bytes!("../../public/style.css"),
+    },
+];
+
+/// Nothing but the page's own files and its own server (Content Security Policy Level 3).
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
+                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// The file at a path.
+pub(super) fn asset(path: &str) -> Option<&'static Asset> {
+    ASSETS.iter().find(|asset| asset.path == path)
+}
+
+/// The page.
+#[derive(Debug)]
+pub(super) struct Page {
+    folder: Option<PathBuf>,
+}
+
+impl Page {
+    pub fn new(folder: Option<PathBuf>) -> Self {
+        Self { folder }
+    }
+
+    /// The answer to a GET or HEAD of a file: itself, or 304 if the client has it.
+    pub fn response(&self, asset: &Asset, request: &Request) -> Response {
+        let body: Cow<'static, [u8]> = match &self.folder {
+            None => asset.embedded.into(),
+            Some(folder) => match std::fs::read(folder.join(asset.file)) {
+                Ok(bytes) => bytes.into(),
+                Err(error) => {
+                    log::warn!("{}: {error}", folder.join(asset.file).display());
+                    return super::text(404, "Not found\n");
+                }
+            },
+        };
+        let tag = format!("\"{:08x}-{:x}\"", crc32fast::hash(&body), body.len());
+        let is_known = request.header_list("If-None-Match").any(|known| known == tag || known == "*");
+        let response = Response::new(if is_known { 304 } else { 200 })
+            .header("ETag", tag)
+            .header("Cache-Control", "no-cache")
+            .header("Content-Security-Policy", POLICY)
+            .header("X-Content-Type-Options", "nosniff")
+            .header("Referrer-Policy", "no-referrer");
+        if is_known { response } else { response.header("Content-Type", asset.content_type).body(body) }
+    }
+}
