@@ -11,13 +11,21 @@
 //!
 //! `docs/LOG_FORMAT.md` describes the bytes.
 
+mod control;
 mod disk;
+mod files;
+mod index;
 mod name;
+mod open;
 mod read;
 mod record;
+mod retain;
+mod room;
+mod scan;
 mod store;
 mod sync;
 mod types;
+mod write;
 
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use read::ReadBuffer;

@@ -1,18 +1,237 @@
-//! Reading (signatures).
+//! Reading by position: every record's checksum is verified, damage becomes an explicit gap.
+//!
+//! Owns: the way from a sequence to the bytes. Must never know: what a payload means.
 
-/// What a read found; reused from read to read.
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::disk::{Disk, DiskFile};
+use super::index::{Index, Sidecar};
+use super::record;
+use super::room::RoomLog;
+use super::scan::{Line, Scanner};
+use super::store::{SEALED_INDEXES_MAX, Store};
+use super::types::{LogError, LogId};
+use crate::limits::INDEX_STRIDE_BYTES;
+
+/// Largest single read, in bytes; larger requests take several.
+const CHUNK_BYTES_MAX: usize = 1024 * 1024;
+
+/// What one read found. Made once and reused: its memory is, and stays, that of the largest read.
+///
+/// Invariant: `spans` point into `bytes` and ascend by sequence.
 #[derive(Debug, Default)]
 pub struct ReadBuffer {
-    /// The sequence to continue from.
+    bytes: Vec<u8>,
+    filled: usize,
+    spans: Vec<(u64, Range<usize>)>,
+    payload_bytes: usize,
+    /// The sequence to continue from; what asked for less than `head` and got nothing is beyond the head.
     pub next: u64,
-    /// Damage that the read spans, both ends included.
+    /// Sequences, both ends included, that are damaged beyond reading. Records before and after may be in the same read.
     pub gap: Option<(u64, u64)>,
 }
 
+/// How much a read may return; the first record is returned whatever its size.
+#[derive(Clone, Copy)]
+struct Bounds {
+    records_max: usize,
+    bytes_max: usize,
+}
+
 impl ReadBuffer {
-    /// The records, ascending.
-    pub fn records(&self) -> impl Iterator<Item = (u64, &[u8])> {
-        std::iter::empty()
+    /// The records, ascending: sequence and payload.
+    pub fn records(&self) -> impl ExactSizeIterator<Item = (u64, &[u8])> {
+        self.spans.iter().map(|(sequence, span)| (*sequence, &self.bytes[span.clone()]))
+    }
+
+    /// Sum of the payloads' sizes, in bytes.
+    pub fn payload_bytes(&self) -> usize {
+        self.payload_bytes
+    }
+
+    fn reset(&mut self, next: u64) {
+        self.spans.clear();
+        (self.filled, self.payload_bytes, self.next, self.gap) = (0, 0, next, None);
+    }
+
+    /// Notes that `next..=to` is lost; a second gap is left to the next read.
+    fn skip_to(&mut self, sequence: u64) -> bool {
+        let fits = self.gap.is_none();
+        if fits {
+            self.gap = Some((self.next, sequence - 1));
+            self.next = sequence;
+        }
+        fits
+    }
+
+    fn has_space(&self, bounds: Bounds, payload: &Range<usize>) -> bool {
+        self.spans.is_empty()
+            || (self.spans.len() < bounds.records_max && self.payload_bytes + payload.len() <= bounds.bytes_max)
+    }
+}
+
+impl<D: Disk> Store<D> {
+    /// Reads visible records from `from` on (or from the floor, if that is later), ascending, at most `records_max` and
+    /// at most `bytes_max` bytes of payload, but at least one record if there is one.
+    ///
+    /// # Errors
+    /// `Unavailable` when the operating system cannot read; damaged bytes are no error but a gap.
+    pub fn read(
+        &mut self,
+        id: LogId,
+        from: u64,
+        records_max: usize,
+        bytes_max: usize,
+        out: &mut ReadBuffer,
+    ) -> Result<(), LogError> {
+        let position = self.position(id);
+        out.reset(from.max(position.floor));
+        let bounds = Bounds { records_max, bytes_max };
+        while out.next <= position.head {
+            let Some(log) = self.rooms[id.index()].log.as_deref() else { break };
+            let Some((first, range)) = log.segment_of(out.next) else { break };
+            let until = range.end.min(position.head + 1);
+            let goes_on = self.read_segment(id.0, first, until, bounds, out).map_err(|error| {
+                ::log::error!("room {:?} cannot be read at {}: {error}", self.rooms[id.index()].name, out.next);
+                LogError::Unavailable
+            })?;
+            if !goes_on || out.spans.len() >= records_max || out.payload_bytes >= bytes_max {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads records below `until` from one segment; `false` when `out` takes no more.
+    fn read_segment(
+        &mut self,
+        id: u32,
+        first: u64,
+        until: u64,
+        bounds: Bounds,
+        out: &mut ReadBuffer,
+    ) -> io::Result<bool> {
+        let file = match self.file(id, first) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(out.skip_to(until)),
+            other => other?,
+        };
+        let end = match self.log_mut(id).and_then(|log| log.active.as_ref()).filter(|active| active.first == first) {
+            Some(active) => active.bytes,
+            None => file.len()?,
+        };
+        let seed = self.rooms[id as usize].log.as_ref().map_or(0, |log| log.seed);
+        let hint = self.find(id, first, out.next, &file)?;
+        let filled = out.filled;
+        if let Some((sequence, offset)) = hint {
+            if let Some(goes_on) = collect(&*file, seed, offset..end, Some(sequence), until, bounds, out)? {
+                return Ok(goes_on);
+            }
+            // The index led to something else. Without it the segment tells.
+            out.filled = filled;
+        }
+        Ok(collect(&*file, seed, 0..end, None, until, bounds, out)?.unwrap_or(true))
+    }
+
+    /// Where to start looking for `sequence` in a segment: an indexed sequence at or before it, and its offset.
+    fn find(&mut self, id: u32, first: u64, sequence: u64, file: &Arc<D::File>) -> io::Result<Option<(u64, u64)>> {
+        let active = self.rooms[id as usize].log.as_deref().and_then(|log: &RoomLog| log.active.as_ref());
+        if let Some(active) = active.filter(|active| active.first == first) {
+            return Ok(active.index.find(sequence));
+        }
+        let cached = self.sealed_indexes.iter().position(|(key, _)| *key == (id, first));
+        let index = match cached {
+            Some(at) => self.sealed_indexes.remove(at).1,
+            None => self.sealed_index(id, first, file)?,
+        };
+        let found = index.find(sequence);
+        if self.sealed_indexes.len() >= SEALED_INDEXES_MAX {
+            self.sealed_indexes.remove(0);
+        }
+        self.sealed_indexes.push(((id, first), index));
+        Ok(found)
+    }
+
+    /// The index of a sealed segment from its sidecar, or made anew (and written) when that is missing, wrong or short.
+    fn sealed_index(&self, id: u32, first: u64, file: &Arc<D::File>) -> io::Result<Index> {
+        let room = &self.rooms[id as usize];
+        let len = file.len()?;
+        if let Some(sidecar) = self.read_sidecar(&room.name, first, len).filter(|s| s.covered_bytes == len) {
+            return Ok(sidecar.index);
+        }
+        let mut index = Index::new(first);
+        let (mut window, mut last) = (Vec::new(), first - 1);
+        let mut scanner = Scanner::new(&**file, record::seed(&room.name), 0..len, &mut window);
+        while let Some(line) = scanner.next()? {
+            if let Line::Record { offset, sequence, payload, .. } = line
+                && sequence > last
+                && !scanner.is_control(&payload)
+            {
+                index.note(sequence, offset);
+                last = sequence;
+            }
+        }
+        let sidecar = Sidecar { covered_bytes: len, last, mark: None, index };
+        self.write_sidecar(&room.name, first, &sidecar);
+        Ok(sidecar.index)
+    }
+}
+
+/// Adds the records from `out.next` to before `until`. `expected` is the sequence that must stand at the range's start;
+/// `None` when another stands there. Otherwise tells whether `out` takes more.
+fn collect<F: DiskFile>(
+    file: &F,
+    seed: u32,
+    range: Range<u64>,
+    mut expected: Option<u64>,
+    until: u64,
+    bounds: Bounds,
+    out: &mut ReadBuffer,
+) -> io::Result<Option<bool>> {
+    let mut bytes = std::mem::take(&mut out.bytes);
+    // A fifth more for framing, and what the index may be too early.
+    let chunk_bytes = bounds.bytes_max.saturating_sub(out.payload_bytes).min(CHUNK_BYTES_MAX);
+    let chunk_bytes = chunk_bytes + chunk_bytes / 5 + INDEX_STRIDE_BYTES as usize;
+    let mut scanner = Scanner::keeping(file, seed, range, &mut bytes, out.filled, chunk_bytes);
+    let result = loop {
+        let line = match scanner.next() {
+            Ok(Some(line)) => line,
+            Ok(None) => break Ok(Some(out.skip_to_end(until))),
+            Err(error) => break Err(error),
+        };
+        let found = match &line {
+            Line::Record { sequence, payload, .. } if !scanner.is_control(payload) => {
+                Some((*sequence, payload.clone()))
+            }
+            _ => None,
+        };
+        if expected.is_some() && found.as_ref().map(|(sequence, _)| *sequence) != expected.take() {
+            break Ok(None);
+        }
+        let Some((sequence, payload)) = found.filter(|(sequence, _)| *sequence >= out.next) else { continue };
+        if sequence >= until {
+            break Ok(Some(out.skip_to_end(until)));
+        }
+        if (sequence > out.next && !out.skip_to(sequence)) || !out.has_space(bounds, &payload) {
+            break Ok(Some(false));
+        }
+        out.payload_bytes += payload.len();
+        out.spans.push((sequence, payload));
+        out.next = sequence + 1;
+        if out.next == until {
+            break Ok(Some(true));
+        }
+    };
+    out.filled = scanner.filled();
+    out.bytes = bytes;
+    result
+}
+
+impl ReadBuffer {
+    /// The segment holds nothing more below `until`.
+    fn skip_to_end(&mut self, until: u64) -> bool {
+        self.next >= until || self.skip_to(until)
     }
 }
 

@@ -37,11 +37,6 @@ pub(crate) struct Record<'a> {
 }
 
 impl Record<'_> {
-    /// Whether the record is one of the log's own.
-    pub fn is_control(&self) -> bool {
-        self.payload.starts_with(CONTROL_PREFIX)
-    }
-
     /// Bytes of the whole line, line feed included.
     pub fn line_bytes(&self) -> usize {
         FRAMING_BYTES + self.payload.len() + 1

@@ -1,17 +1,225 @@
-//! Sync batches (signatures).
-use super::Disk;
+//! Group commit: what was written becomes durable, in batches, on another thread.
+//!
+//! Owns: which files wait for a sync and what follows from its answer. Must never know: records.
 
-/// Files to make durable; runs on another thread.
-pub struct SyncBatch<D: Disk> {
-    _disk: std::sync::Arc<D>,
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::disk::{Disk, DiskFile};
+use super::room::{Folders, Marked, Wanted};
+use super::store::Store;
+use super::types::{LogError, LogEvent, LogId, SyncPolicy};
+use super::write::log_of;
+
+/// From so many files on, one sync of the file system goes ahead of those of the files. See docs/LOG_FORMAT.md for the
+/// measurement.
+pub const SYNC_ALL_FILES_MIN: usize = 32;
+
+/// What a batch knows about one room.
+#[derive(Debug)]
+struct Item {
+    room: u32,
+    generation: u32,
+    /// How much of the file the sync will cover, and the last record in there.
+    bytes: u64,
+    through: u64,
+    folders: Folders,
 }
 
-/// What became of a batch.
-pub struct SyncOutcome {}
+/// Files to make durable. Sent to another thread and run there.
+pub struct SyncBatch<D: Disk> {
+    disk: Arc<D>,
+    rooms_dir: PathBuf,
+    items: Vec<(Item, Option<io::Result<Arc<D::File>>>, PathBuf)>,
+    orphans: Vec<Arc<D::File>>,
+}
 
-#[allow(missing_docs)]
+/// What became of a batch; given back to `Store::synced`.
+#[derive(Debug)]
+pub struct SyncOutcome {
+    rooms: Vec<(Item, io::Result<()>)>,
+    orphans: io::Result<()>,
+}
+
 impl<D: Disk> SyncBatch<D> {
+    /// Number of files in the batch.
+    pub fn files(&self) -> usize {
+        self.items.len() + self.orphans.len()
+    }
+
+    /// Syncs each file once, then the folders that changed. Blocks for as long as the disk takes.
     pub fn run(self) -> SyncOutcome {
-        unimplemented!()
+        if self.files() >= SYNC_ALL_FILES_MIN {
+            // Only to get all of it under way at once: an error here could be any file's on the file system, and the
+            // syncs below will report those that are ours.
+            let _ = self.disk.sync_all(&self.rooms_dir);
+        }
+        let mut parent = None;
+        let mut rooms = Vec::with_capacity(self.items.len());
+        for (item, file, dir) in self.items {
+            let mut result = file.map_or(Ok(()), |file| file?.sync_data());
+            if item.folders >= Folders::Room {
+                result = result.and_then(|()| self.disk.sync_dir(&dir));
+            }
+            if item.folders == Folders::RoomAndParent {
+                let synced = parent.get_or_insert_with(|| self.disk.sync_dir(&self.rooms_dir).map_err(|e| e.kind()));
+                result = result.and(synced.map_err(io::Error::from));
+            }
+            rooms.push((item, result));
+        }
+        // Every orphan is tried: one failure must not leave the others unsynced.
+        let orphans = self.orphans.iter().map(|file| file.sync_data()).fold(Ok(()), io::Result::and);
+        SyncOutcome { rooms, orphans }
+    }
+}
+
+impl<D: Disk> Store<D> {
+    /// The next batch to run, if one is due and none is out. Its outcome must come back through `synced`; call
+    /// `write_dirty` after that, then `next_sync` again.
+    pub fn next_sync(&mut self, now_ms: u64) -> Option<SyncBatch<D>> {
+        if self.in_flight {
+            return None;
+        }
+        let mut ids = std::mem::take(&mut self.urgent);
+        let mut orphans = Vec::new();
+        if self.starved || self.lazy_due_ms().is_some_and(|due| now_ms >= due) {
+            ids.append(&mut self.lazy);
+            orphans = std::mem::take(&mut self.orphans);
+            self.starved = false;
+        }
+        let items: Vec<_> = ids.into_iter().filter_map(|id| self.sync_item(id)).collect();
+        if items.is_empty() && orphans.is_empty() {
+            return None;
+        }
+        self.in_flight = true;
+        Some(SyncBatch { disk: Arc::clone(&self.disk), rooms_dir: self.rooms_dir.clone(), items, orphans })
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn sync_item(&mut self, id: u32) -> Option<(Item, Option<io::Result<Arc<D::File>>>, PathBuf)> {
+        let log = self.log_mut(id).filter(|log| log.wanted != Wanted::No)?;
+        log.wanted = Wanted::No;
+        log.in_flight = true;
+        let (folders, through) = (log.folders, log.written);
+        // Entries that change while the batch is out need another one.
+        log.folders = Folders::Synced;
+        let active = log.active.as_ref().map(|active| (active.first, active.bytes, active.durable_bytes));
+        let (first, bytes, durable_bytes) = active.unwrap_or_default();
+        let file = (bytes > durable_bytes).then(|| self.file(id, first));
+        let room = &self.rooms[id as usize];
+        let dir = if folders == Folders::Synced { PathBuf::new() } else { self.room_dir(&room.name) };
+        Some((Item { room: id, generation: room.generation, bytes, through, folders }, file, dir))
+    }
+
+    /// Takes a batch's outcome: what it made durable becomes visible, rooms whose sync failed become read-only.
+    pub fn synced(&mut self, outcome: SyncOutcome, now_ms: u64, events: &mut Vec<LogEvent>) {
+        self.in_flight = false;
+        if let Err(error) = outcome.orphans {
+            ::log::error!("the log of a room that was closed could not be synced: {error}");
+            self.failed = true;
+        }
+        for (item, result) in outcome.rooms {
+            let is_open = self.rooms.get(item.room as usize).is_some_and(|room| room.generation == item.generation);
+            match result {
+                Ok(()) if is_open => self.item_synced(&item, now_ms, events),
+                Ok(()) => {}
+                Err(error) => {
+                    ::log::error!("a sync failed: {error}");
+                    self.failed = true;
+                    if is_open {
+                        self.item_failed(&item, events);
+                    }
+                }
+            }
+        }
+    }
+
+    fn item_synced(&mut self, item: &Item, now_ms: u64, events: &mut Vec<LogEvent>) {
+        let room = &mut self.rooms[item.room as usize];
+        let log = log_of(room);
+        log.in_flight = false;
+        if log.mark == Marked::Written {
+            log.mark = Marked::Durable;
+        }
+        let through = if self.options.policy.is_volatile() { log.written } else { item.through };
+        if let Some(active) = log.active.as_mut() {
+            active.durable_bytes = active.durable_bytes.max(item.bytes);
+            let is_pinned = active.durable_bytes < active.bytes && self.options.policy != SyncPolicy::Never;
+            self.files.pin((item.room, active.first), is_pinned);
+        }
+        if through > room.visible {
+            room.visible = through;
+            events.push(LogEvent::Visible { id: LogId(item.room), through });
+        }
+        room.check_invariants();
+        self.retain_room(item.room, now_ms);
+    }
+
+    /// The kernel may have dropped what it could not write, so the sync is not tried again. What was not visible yet is
+    /// cut off as well as may be, so that a restart does not bring back what was refused.
+    fn item_failed(&mut self, item: &Item, events: &mut Vec<LogEvent>) {
+        let id = item.room;
+        let room = &mut self.rooms[id as usize];
+        let visible = room.visible;
+        let log = log_of(room);
+        log.in_flight = false;
+        // Where something is not visible, all that is visible is durable: by policy, or because the run's mark is not.
+        let hidden = log.active.as_ref().filter(|_| visible < log.written);
+        if let Some((first, bytes)) = hidden.map(|active| (active.first, active.durable_bytes))
+            && let Ok(file) = self.file(id, first)
+            && file.set_len(bytes).is_ok()
+            && let Some(active) = log_of(&mut self.rooms[id as usize]).active.as_mut()
+        {
+            active.bytes = bytes;
+            active.index.truncate(bytes);
+        }
+        let room = &mut self.rooms[id as usize];
+        let from = room.visible + 1;
+        if from < room.next {
+            let log = log_of(room);
+            log.buffer = Vec::new();
+            log.written = from - 1;
+            room.next = from;
+            events.push(LogEvent::Refused { id: LogId(id), from, why: LogError::Unavailable });
+        }
+        self.close_for_writing(id, events);
+    }
+
+    /// When the server has to call `next_sync` or `write_dirty` although nothing else happens, in milliseconds on the
+    /// clock that `now_ms` comes from.
+    pub fn next_deadline_ms(&self) -> Option<u64> {
+        let lazy = self.lazy_due_ms().filter(|_| !self.in_flight);
+        [lazy, self.retain_at_ms].into_iter().flatten().min()
+    }
+
+    fn lazy_due_ms(&self) -> Option<u64> {
+        match self.options.policy {
+            SyncPolicy::Interval { ms } if !self.lazy.is_empty() || !self.orphans.is_empty() => {
+                Some(self.lazy_since_ms.saturating_add(ms))
+            }
+            _ => None,
+        }
+    }
+
+    /// Puts a room on the list for the next batch, or for the one at the end of the interval.
+    pub(super) fn want_sync(&mut self, id: u32, wanted: Wanted, now_ms: u64) {
+        let policy = self.options.policy;
+        let Some(log) = self.log_mut(id) else { return };
+        let first = log.active.as_ref().map(|active| active.first);
+        if wanted > log.wanted {
+            log.wanted = wanted;
+            if wanted == Wanted::Urgent {
+                self.urgent.push(id);
+            } else {
+                if self.lazy.is_empty() {
+                    self.lazy_since_ms = now_ms;
+                }
+                self.lazy.push(id);
+            }
+        }
+        if let Some(first) = first.filter(|_| policy != SyncPolicy::Never) {
+            self.files.pin((id, first), true);
+        }
     }
 }

@@ -1,0 +1,102 @@
+//! Open log files, a bounded number of them.
+//!
+//! Owns: descriptors, and which to close when another is needed. Must never know: what the files are for.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// A segment of an open room: the room's number and the segment's first sequence.
+pub(crate) type FileKey = (u32, u64);
+
+struct Slot<F> {
+    file: Arc<F>,
+    used: u64,
+    /// Bytes wait for a sync. Closing the file now could lose the report of a failed write-back.
+    pinned: bool,
+}
+
+/// The least recently used file is closed first, pinned ones never.
+///
+/// Invariant: at most `max` files.
+pub(crate) struct Files<F> {
+    slots: HashMap<FileKey, Slot<F>>,
+    max: usize,
+    clock: u64,
+}
+
+impl<F> Files<F> {
+    pub fn new(max: usize) -> Files<F> {
+        Files { slots: HashMap::new(), max: max.max(1), clock: 0 }
+    }
+
+    pub fn get(&mut self, key: FileKey) -> Option<Arc<F>> {
+        self.clock += 1;
+        let slot = self.slots.get_mut(&key)?;
+        slot.used = self.clock;
+        Some(Arc::clone(&slot.file))
+    }
+
+    /// Whether `key` is open or could be, after closing another.
+    pub fn has_room_for(&mut self, key: FileKey) -> bool {
+        if self.slots.contains_key(&key) || self.slots.len() < self.max {
+            return true;
+        }
+        // Linear, but a miss costs an open(2), which takes longer than a look at all the slots.
+        let oldest = self.slots.iter().filter(|(_, slot)| !slot.pinned).min_by_key(|(_, slot)| slot.used);
+        match oldest.map(|(&key, _)| key) {
+            Some(key) => self.slots.remove(&key).is_some(),
+            None => false,
+        }
+    }
+
+    /// Keeps a file open if there is room; without room it is closed with the last handle to it.
+    pub fn insert(&mut self, key: FileKey, file: F) -> Arc<F> {
+        let file = Arc::new(file);
+        if self.has_room_for(key) {
+            self.clock += 1;
+            self.slots.insert(key, Slot { file: Arc::clone(&file), used: self.clock, pinned: false });
+        }
+        debug_assert!(self.slots.len() <= self.max);
+        file
+    }
+
+    pub fn pin(&mut self, key: FileKey, pinned: bool) {
+        if let Some(slot) = self.slots.get_mut(&key) {
+            slot.pinned = pinned;
+        }
+    }
+
+    pub fn remove(&mut self, key: FileKey) -> Option<Arc<F>> {
+        self.slots.remove(&key).map(|slot| slot.file)
+    }
+
+    pub fn remove_room(&mut self, room: u32) {
+        self.slots.retain(|&(of, _), _| of != room);
+    }
+
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn least_recently_used_file_is_closed_and_pinned_ones_stay() {
+        let mut files = Files::new(2);
+        files.insert((1, 1), "one");
+        files.insert((2, 1), "two");
+        files.get((1, 1));
+        files.insert((3, 1), "three");
+        assert!(files.get((2, 1)).is_none() && files.get((1, 1)).is_some());
+        files.pin((1, 1), true);
+        files.pin((3, 1), true);
+        assert!(!files.has_room_for((4, 1)));
+        assert_eq!(*files.insert((4, 1), "four"), "four", "given, but not kept");
+        assert!(files.get((4, 1)).is_none());
+        files.pin((3, 1), false);
+        assert!(files.has_room_for((4, 1)));
+    }
+}

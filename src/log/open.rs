@@ -1,0 +1,401 @@
+//! Opening a room: what of it survived, and whether its numbering goes on.
+//!
+//! Owns: recovery of the last segment and the epoch rules. Must never know: appends, reads.
+
+use std::io;
+use std::path::Path;
+
+use super::control::{Header, Mark, OLD_EPOCHS_MAX};
+use super::disk::{Disk, DiskFile, is_full, read_full, write_full};
+use super::index::{Index, Sidecar};
+use super::room::{Active, Folders, Marked, Room, RoomLog, Sealed};
+use super::scan::{Line, SCAN_CHUNK_BYTES, Scanner};
+use super::store::{Store, true_name};
+use super::types::{Epoch, LogError, LogId};
+use super::{name, record};
+
+/// How the last run that wrote to a room ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// Cleanly, or it is this run, or nothing was written since the last recovery: every byte must be there.
+    Clean,
+    /// By a crash of the process. The page cache, and so every finished write, is there.
+    Crash,
+    /// Perhaps by a power cut: of what was not synced, any sector may be missing.
+    PowerCut,
+}
+
+/// What follows from a tail.
+struct Verdict {
+    /// Where the torn part begins.
+    cut: Option<u64>,
+    new_epoch: bool,
+}
+
+/// What a scan of the last segment found.
+struct Tail {
+    first: u64,
+    header: Option<Header>,
+    /// The last sequence.
+    last: u64,
+    /// Where the last good line ends.
+    end: u64,
+    /// Size of the file.
+    len: u64,
+    /// The last run's mark.
+    mark: Option<Mark>,
+    index: Index,
+    /// The first damage behind the last barrier, and the last sequence before it: where the torn part begins if there
+    /// was a power cut. A barrier proves that what stands before it had been on the disk.
+    suspect: Option<(u64, u64)>,
+    /// A barrier was seen.
+    barrier: bool,
+    /// The header is missing and there are zeros in its place: it never reached the disk.
+    hole: bool,
+    is_copy: bool,
+}
+
+impl Tail {
+    /// Whether the segment never was one: nothing in it can be used, and nothing proves that it was on the disk.
+    fn never_was(&self) -> bool {
+        let empty = self.last < self.first;
+        self.header.is_none() && (empty || (self.hole && !self.barrier))
+    }
+
+    fn accept(&mut self, sequence: u64, barrier: bool, control: bool, offset: u64) -> bool {
+        let in_order = if control { sequence >= self.last } else { sequence > self.last };
+        if in_order {
+            self.last = sequence;
+            if barrier {
+                (self.suspect, self.barrier) = (None, true);
+            }
+            if !control {
+                self.index.note(sequence, offset);
+            }
+        }
+        in_order
+    }
+}
+
+impl<D: Disk> Store<D> {
+    /// Opens a room; the caller opens each at most once at a time. `entropy` is a random number, used if a new epoch
+    /// begins. Creates nothing for a room that was never written.
+    ///
+    /// # Errors
+    /// `Unavailable` when its files cannot be read or belong to another room.
+    pub fn open_room(&mut self, room: &str, entropy: u64, now_ms: u64) -> Result<LogId, LogError> {
+        debug_assert!(self.rooms.iter().all(|(_, open)| *open.name != *room) || self.rooms.len() > 100);
+        self.generation = self.generation.wrapping_add(1);
+        let opened = self.recover_room(room, Epoch(entropy), now_ms).map_err(|error| {
+            ::log::error!("room {room:?} cannot be opened: {error}");
+            LogError::Unavailable
+        })?;
+        opened.check_invariants();
+        Ok(LogId(self.rooms.insert(opened) as u32))
+    }
+
+    fn recover_room(&self, room: &str, fresh: Epoch, now_ms: u64) -> io::Result<Room> {
+        let dir = self.room_dir(room);
+        let mut firsts = match self.disk.list(&dir) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
+            files => files?.iter().filter_map(|file| name::segment_first(file)).collect(),
+        };
+        firsts.sort_unstable();
+        let mut lost_segment = false;
+        let tail = loop {
+            let Some(&first) = firsts.last() else { return Ok(Room::fresh(room, fresh, self.generation)) };
+            let tail = self.scan_tail(room, first)?;
+            if !tail.never_was() {
+                break tail;
+            }
+            self.set_aside(&dir, first, tail.len)?;
+            (lost_segment, _) = (true, firsts.pop());
+        };
+        self.restore(room, fresh, now_ms, &firsts, tail, lost_segment)
+    }
+
+    /// Cuts what is torn, begins a new epoch where one is due, and gives the room its place in memory.
+    fn restore(
+        &self,
+        name: &str,
+        fresh: Epoch,
+        now_ms: u64,
+        firsts: &[u64],
+        mut tail: Tail,
+        lost_segment: bool,
+    ) -> io::Result<Room> {
+        let Verdict { cut, new_epoch } = self.judge(&mut tail, lost_segment);
+        let dir = self.room_dir(name);
+        let (first, len, is_known) = (tail.first, tail.len, tail.header.is_some());
+        let (mut room, mut log) = self.recovered(name, now_ms, &firsts[..firsts.len() - 1], tail)?;
+        let mut result = cut.map_or(Ok(()), |at| self.keep_torn(&dir, first, at, len));
+        if new_epoch && result.is_ok() && !room.read_only {
+            result = self.begin_epoch(&mut room, &mut log, fresh, is_known, now_ms, cut.is_some());
+        }
+        // A segment that the new epoch has replaced is gone as a whole.
+        let cut = cut.filter(|_| log.sealed.last().is_some_and(|s| s.first == first) || !new_epoch);
+        if let Some(at) = cut.filter(|_| result.is_ok() && !room.read_only) {
+            result = self.truncate(&dir, first, at);
+        }
+        if let Err(error) = result {
+            ::log::error!("room {name:?} is read-only, it cannot be recovered: {error}");
+            room.read_only = true;
+        }
+        log.roll_due = self.is_roll_due(&log, now_ms);
+        room.log = Some(Box::new(log));
+        Ok(room)
+    }
+
+    /// What of the tail goes, and whether the numbering may not go on as if nothing had happened.
+    fn judge(&self, tail: &mut Tail, lost_segment: bool) -> Verdict {
+        let end = self.end_of(tail.mark);
+        let volatile = tail.mark.is_some_and(|mark| mark.volatile);
+        let mut cut = (tail.end < tail.len).then_some(tail.end);
+        // What a volatile run wrote behind the damage was visible, so it stays, and the damage is a gap.
+        if let (End::PowerCut, false, Some((offset, last))) = (end, volatile, tail.suspect) {
+            (cut, tail.last) = (Some(offset), last);
+            tail.index.truncate(offset);
+        }
+        if let Some(at) = cut {
+            tail.end = at;
+        }
+        let is_tail_lost = match end {
+            End::Clean => cut.is_some() || lost_segment,
+            End::Crash | End::PowerCut => volatile,
+        };
+        Verdict { cut, new_epoch: tail.header.is_none() || tail.is_copy || is_tail_lost }
+    }
+
+    /// The room as its files have it.
+    fn recovered(&self, name: &str, now_ms: u64, sealed: &[u64], tail: Tail) -> io::Result<(Room, RoomLog)> {
+        let dir = self.room_dir(name);
+        let mut room = Room::fresh(name, Epoch(0), self.generation);
+        (room.visible, room.next) = (tail.last, tail.last + 1);
+        room.read_only = self.failed_rooms.contains(name);
+        let mut log = RoomLog { written: tail.last, ..RoomLog::fresh(name) };
+        for &first in sealed {
+            let bytes = self.disk.len(&dir.join(name::segment(first)))?;
+            log.sealed.push(Sealed { first, bytes, until_ms: None });
+        }
+        let created_ms = tail.header.as_ref().map_or(now_ms, |header| header.created_ms);
+        (room.epoch, log.old_epochs) = match tail.header {
+            Some(header) => (header.epoch, header.epochs),
+            None => self.epochs_before(&dir, &log.sealed),
+        };
+        let (first, bytes, index) = (tail.first, tail.end, tail.index);
+        log.active = Some(Active { first, bytes, durable_bytes: bytes, indexed_bytes: 0, created_ms, index });
+        log.mark = if tail.mark.is_some_and(|m| m.run == self.options.run_id) { Marked::Durable } else { Marked::No };
+        Ok((room, log))
+    }
+
+    fn end_of(&self, mark: Option<Mark>) -> End {
+        match mark {
+            None => End::Clean,
+            Some(mark) if mark.run == self.options.run_id || self.clean_runs.contains(&mark.run) => End::Clean,
+            Some(mark) if mark.boot == self.boot && self.boot != 0 => End::Crash,
+            Some(_) => End::PowerCut,
+        }
+    }
+
+    /// Ends the room's epoch at the recovered head. The new one is written down at once, because clients will be told of
+    /// it; if the disk is full it lives in memory until the next append finds space. `must_last`: it has to be on the disk
+    /// before what is torn is cut off, which may be the only sign that records are missing.
+    fn begin_epoch(
+        &self,
+        room: &mut Room,
+        log: &mut RoomLog,
+        fresh: Epoch,
+        is_known: bool,
+        now_ms: u64,
+        must_last: bool,
+    ) -> io::Result<()> {
+        let Some(active) = log.active.take() else { return Ok(()) };
+        // Of a segment without a header nobody knows the epoch; its predecessor's ended before it.
+        let last = if is_known { log.written } else { active.first - 1 };
+        if is_known || !log.sealed.is_empty() {
+            log.old_epochs.push((room.epoch, last));
+        }
+        let surplus = log.old_epochs.len().saturating_sub(OLD_EPOCHS_MAX);
+        log.old_epochs.drain(..surplus);
+        (room.epoch, log.mark) = (fresh, Marked::No);
+        let replaces = active.first == room.next;
+        if !replaces {
+            log.sealed.push(Sealed { first: active.first, bytes: active.bytes, until_ms: Some(now_ms) });
+        }
+        match self.create_segment(room, log, None, now_ms, replaces) {
+            Ok((created, file)) => {
+                let created = log.active.insert(created);
+                if must_last {
+                    file.sync_data()?;
+                    self.disk.sync_dir(&self.room_dir(&room.name))?;
+                    created.durable_bytes = created.bytes;
+                }
+                Ok(())
+            }
+            Err(error) if is_full(&error) && !replaces && !must_last => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Creates the segment for the room's next record, with its header. `replaces`: a segment of that name is there and
+    /// holds nothing but a header, so the new one takes its place in one durable step.
+    pub(super) fn create_segment(
+        &self,
+        room: &Room,
+        log: &mut RoomLog,
+        mark: Option<Mark>,
+        now_ms: u64,
+        replaces: bool,
+    ) -> io::Result<(Active, D::File)> {
+        let dir = self.room_dir(&room.name);
+        let first = log.written + 1;
+        let is_new = self.disk.create_dir(&dir)?;
+        log.folders = log.folders.max(if is_new { Folders::RoomAndParent } else { Folders::Room });
+        let path = dir.join(name::segment(first));
+        let temporary = dir.join(name::segment(first) + ".new");
+        let target = if replaces { &temporary } else { &path };
+        if replaces {
+            super::store::remove_if_there(&*self.disk, target)?;
+        }
+        let file = self.disk.create(target)?;
+        let filled = || -> io::Result<u64> {
+            let mut header = Header::new(&room.name, room.epoch, first, now_ms);
+            (header.epochs, header.file, header.mark) = (log.old_epochs.clone(), file.identity()?, mark);
+            let line = header.line(log.seed);
+            write_full(&file, &line, 0).map_err(|(_, error)| error)?;
+            if replaces {
+                file.sync_data()?;
+                self.disk.rename(&temporary, &path)?;
+            }
+            Ok(line.len() as u64)
+        };
+        let bytes = filled().inspect_err(|_| {
+            // An empty file in the way would stop the next attempt.
+            let _ = self.disk.remove(target);
+        })?;
+        let index = Index::new(first);
+        let active = Active { first, bytes, durable_bytes: 0, indexed_bytes: 0, created_ms: now_ms, index };
+        Ok((active, file))
+    }
+
+    /// Reads the last segment: from its sidecar on, if that can be used, else from the start.
+    fn scan_tail(&self, room: &str, first: u64) -> io::Result<Tail> {
+        let file = self.disk.open(&self.room_dir(room).join(name::segment(first)))?;
+        let (seed, len) = (record::seed(room), file.len()?);
+        let mut window = Vec::new();
+        let header = read_header(&file, seed, len, &mut window)?.filter(|header| header.first == first);
+        if header.is_none() && true_name(&file).is_some_and(|name| name != room) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "its folder holds another room's log"));
+        }
+        let is_copy = match &header {
+            Some(header) => header.file != file.identity()?,
+            None => false,
+        };
+        let hole = header.is_none() && has_hole(&file)?;
+        let sidecar = self.read_sidecar(room, first, len).filter(|_| header.is_some() && !is_copy);
+        if sidecar.is_none() {
+            // One that is wrong now would look right again once the segment has grown.
+            super::store::remove_if_there(&*self.disk, &self.room_dir(room).join(name::sidecar(first)))?;
+        }
+        let mark = header.as_ref().and_then(|header| header.mark);
+        let scanned = sidecar.unwrap_or(Sidecar { covered_bytes: 0, last: first - 1, mark, index: Index::new(first) });
+        let mut tail = Tail {
+            first,
+            header,
+            last: scanned.last,
+            end: scanned.covered_bytes,
+            len,
+            mark: scanned.mark,
+            index: scanned.index,
+            suspect: None,
+            barrier: false,
+            hole,
+            is_copy,
+        };
+        let mut scanner = Scanner::new(&file, seed, tail.end..len, &mut window);
+        while let Some(line) = scanner.next()? {
+            if let Line::Record { offset, sequence, barrier, payload } = &line {
+                let control = scanner.is_control(payload);
+                if tail.accept(*sequence, *barrier, control, *offset) {
+                    tail.mark = Mark::parse(scanner.payload(payload)).filter(|_| control).or(tail.mark);
+                    tail.end = scanner.offset();
+                    continue;
+                }
+            }
+            let (Line::Record { offset, .. } | Line::Damage { offset }) = line;
+            tail.suspect = tail.suspect.or(Some((offset, tail.last)));
+        }
+        Ok(tail)
+    }
+
+    /// The epoch before a segment whose header is unreadable, and those before that.
+    fn epochs_before(&self, dir: &Path, sealed: &[Sealed]) -> (Epoch, Vec<(Epoch, u64)>) {
+        let header = sealed.last().and_then(|segment| self.segment_header(dir, segment.first));
+        header.map_or((Epoch(0), Vec::new()), |header| (header.epoch, header.epochs))
+    }
+
+    /// A segment's header, when it is there and right.
+    pub(super) fn segment_header(&self, dir: &Path, first: u64) -> Option<Header> {
+        let file = self.disk.open(&dir.join(name::segment(first))).ok()?;
+        let room = true_name(&file)?;
+        read_header(&file, record::seed(&room), file.len().ok()?, &mut Vec::new()).ok()?
+    }
+
+    /// Takes a file that never became a segment out of the way.
+    fn set_aside(&self, dir: &Path, first: u64, bytes: u64) -> io::Result<()> {
+        let beside = self.torn_path(dir, first)?;
+        ::log::warn!("{bytes} torn bytes, a segment that was not finished, were put aside as {}", beside.display());
+        self.disk.rename(&dir.join(name::segment(first)), &beside)?;
+        self.disk.sync_dir(dir)
+    }
+
+    /// Copies what is about to be cut off to a file beside the segment.
+    fn keep_torn(&self, dir: &Path, first: u64, at: u64, len: u64) -> io::Result<()> {
+        let path = dir.join(name::segment(first));
+        let beside = self.torn_path(dir, first)?;
+        ::log::warn!("{}: {} torn bytes are cut off and kept in {}", path.display(), len - at, beside.display());
+        let (file, copy) = (self.disk.open(&path)?, self.disk.create(&beside)?);
+        let mut buffer = vec![0; SCAN_CHUNK_BYTES.min((len - at) as usize)];
+        let mut done = 0;
+        while at + done < len {
+            let wanted = buffer.len().min((len - at - done) as usize);
+            let read = read_full(&file, &mut buffer[..wanted], at + done)?;
+            if read == 0 {
+                break;
+            }
+            write_full(&copy, &buffer[..read], done).map_err(|(_, error)| error)?;
+            done += read as u64;
+        }
+        copy.sync_data()?;
+        self.disk.sync_dir(dir)
+    }
+
+    /// Cuts a segment, durably: were the cut itself lost, old bytes could come back behind new ones.
+    fn truncate(&self, dir: &Path, first: u64, at: u64) -> io::Result<()> {
+        let file = self.disk.open(&dir.join(name::segment(first)))?;
+        file.set_len(at)?;
+        file.sync_data()
+    }
+
+    fn torn_path(&self, dir: &Path, first: u64) -> io::Result<std::path::PathBuf> {
+        let taken = self.disk.list(dir)?;
+        let free = (1..).map(|n| name::torn(first, n)).find(|name| !taken.contains(name));
+        Ok(dir.join(free.expect("a folder holds fewer than 2^32 files")))
+    }
+}
+
+fn read_header(file: &impl DiskFile, seed: u32, len: u64, window: &mut Vec<u8>) -> io::Result<Option<Header>> {
+    let mut scanner = Scanner::new(file, seed, 0..len, window);
+    Ok(match scanner.next()? {
+        Some(Line::Record { payload, .. }) => Header::parse(scanner.payload(&payload)),
+        _ => None,
+    })
+}
+
+/// Whether the first line has zeros in it, as a sector that was never written has and a flipped bit does not give.
+fn has_hole(file: &impl DiskFile) -> io::Result<bool> {
+    let mut start = vec![0; 4096];
+    let read = read_full(file, &mut start, 0)?;
+    let line = start[..read].split(|&b| b == b'\n').next().unwrap_or_default();
+    Ok(line.windows(8).any(|bytes| bytes == [0; 8]))
+}

@@ -1,0 +1,151 @@
+//! Reading a segment line by line, over damage.
+//!
+//! Owns: the window of bytes being looked at, and finding the next line after bytes that are none. Must never know: which
+//! sequence is expected, or what to do about damage.
+
+use std::io;
+use std::ops::Range;
+
+use super::disk::{DiskFile, read_full};
+use super::record::{self, CONTROL_PREFIX, Parsed};
+
+/// Bytes per read when a whole segment is scanned.
+pub(crate) const SCAN_CHUNK_BYTES: usize = 256 * 1024;
+
+/// What stands at some offset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Line {
+    /// A record whose checksum is right.
+    Record {
+        /// Where its line begins.
+        offset: u64,
+        /// Its number.
+        sequence: u64,
+        /// See `record::Record`.
+        barrier: bool,
+        /// Where its payload is in the window.
+        payload: Range<usize>,
+    },
+    /// Bytes that are no record, up to the next line feed.
+    Damage {
+        /// Where they begin.
+        offset: u64,
+    },
+}
+
+/// Walks the lines of a file.
+///
+/// Invariants: `start <= filled <= window.len()`; `window[start..filled]` are the file's bytes from `offset` on.
+pub(crate) struct Scanner<'a, F> {
+    file: &'a F,
+    seed: u32,
+    window: &'a mut Vec<u8>,
+    start: usize,
+    filled: usize,
+    offset: u64,
+    end: u64,
+    chunk_bytes: usize,
+    /// Bytes before this one stay where they are: payloads found earlier point to them.
+    kept: bool,
+}
+
+impl<'a, F: DiskFile> Scanner<'a, F> {
+    /// Scans `range` of the file and forgets what it has passed.
+    pub fn new(file: &'a F, seed: u32, range: Range<u64>, window: &'a mut Vec<u8>) -> Scanner<'a, F> {
+        let (offset, end, chunk_bytes) = (range.start, range.end, SCAN_CHUNK_BYTES);
+        Scanner { file, seed, window, start: 0, filled: 0, offset, end, chunk_bytes, kept: false }
+    }
+
+    /// Scans `range` in reads of `chunk_bytes`, puts bytes behind the first `filled` of the window and keeps all of them.
+    pub fn keeping(
+        file: &'a F,
+        seed: u32,
+        range: Range<u64>,
+        window: &'a mut Vec<u8>,
+        filled: usize,
+        chunk_bytes: usize,
+    ) -> Scanner<'a, F> {
+        let (offset, end) = (range.start, range.end);
+        Scanner { file, seed, window, start: filled, filled, offset, end, chunk_bytes, kept: true }
+    }
+
+    /// Where the next line begins.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Bytes of the window in use.
+    pub fn filled(&self) -> usize {
+        self.filled
+    }
+
+    /// The payload of the line that `next` has just returned.
+    pub fn payload(&self, range: &Range<usize>) -> &[u8] {
+        &self.window[range.clone()]
+    }
+
+    /// Whether that payload belongs to the log itself.
+    pub fn is_control(&self, range: &Range<usize>) -> bool {
+        self.payload(range).starts_with(CONTROL_PREFIX)
+    }
+
+    /// The next line; `None` at the end.
+    pub fn next(&mut self) -> io::Result<Option<Line>> {
+        while self.offset < self.end {
+            match record::parse(&self.window[self.start..self.filled], self.seed) {
+                Parsed::Record(record) => {
+                    let (sequence, barrier, bytes) = (record.sequence, record.barrier, record.line_bytes());
+                    let payload = self.start + record::FRAMING_BYTES..self.start + bytes - 1;
+                    let offset = self.offset;
+                    self.pass(bytes);
+                    return Ok(Some(Line::Record { offset, sequence, barrier, payload }));
+                }
+                Parsed::Short(bytes) if bytes as u64 <= self.end - self.offset => self.fill(bytes)?,
+                Parsed::Short(_) | Parsed::Bad => return self.skip_damage().map(Some),
+            }
+        }
+        Ok(None)
+    }
+
+    fn skip_damage(&mut self) -> io::Result<Line> {
+        let offset = self.offset;
+        while self.offset < self.end {
+            let line_feed = self.window[self.start..self.filled].iter().position(|&b| b == b'\n');
+            if let Some(at) = line_feed {
+                self.pass(at + 1);
+                break;
+            }
+            self.pass(self.filled - self.start);
+            if self.offset < self.end {
+                self.fill(1)?;
+            }
+        }
+        Ok(Line::Damage { offset })
+    }
+
+    fn pass(&mut self, bytes: usize) {
+        self.start += bytes;
+        self.offset += bytes as u64;
+    }
+
+    /// Gets at least `bytes` bytes into the window, or moves `end` to where the file ends.
+    fn fill(&mut self, bytes: usize) -> io::Result<()> {
+        if !self.kept {
+            self.window.copy_within(self.start..self.filled, 0);
+            (self.start, self.filled) = (0, self.filled - self.start);
+        }
+        let present = self.filled - self.start;
+        let left = usize::try_from(self.end - self.offset).unwrap_or(usize::MAX) - present;
+        let wanted = self.chunk_bytes.max(bytes - present.min(bytes)).min(left);
+        if self.window.len() < self.filled + wanted {
+            self.window.resize(self.filled + wanted, 0);
+        }
+        let at = self.offset + present as u64;
+        let read = read_full(self.file, &mut self.window[self.filled..self.filled + wanted], at)?;
+        self.filled += read;
+        if read < wanted {
+            self.end = at + read as u64;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,264 @@
+//! Appending and writing: one `write` per dirty room, all or nothing for each record.
+//!
+//! Owns: the way from `append` to the file. Must never know: when a sync is done, who reads.
+
+use std::io;
+use std::sync::Arc;
+
+use super::disk::{Disk, DiskFile, is_full, write_full};
+use super::record::{self, CONTROL_PREFIX};
+use super::room::{Marked, Room, RoomLog, Sealed, Wanted};
+use super::store::Store;
+use super::types::{LogError, LogEvent, LogId, SyncPolicy};
+use crate::limits::RECORD_BYTES_MAX;
+
+/// Bytes that may wait in one room's buffer while its files are busy.
+const BUFFER_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// A buffer larger than this is not kept for the next burst.
+const SPARE_BYTES_MAX: usize = 256 * 1024;
+/// Buffers kept for the next turn.
+const SPARE_MAX: usize = 16;
+
+/// Why a buffer was not written as a whole.
+struct WriteFailed {
+    error: io::Error,
+    /// Bytes of the buffer that went out before.
+    written_bytes: usize,
+    /// Whether the file is back at its last whole record.
+    is_rolled_back: bool,
+}
+
+impl WriteFailed {
+    fn before(error: io::Error) -> WriteFailed {
+        WriteFailed { error, written_bytes: 0, is_rolled_back: true }
+    }
+}
+
+impl<D: Disk> Store<D> {
+    /// Buffers one record. `sequence` must be `position().next`. Nothing reaches the file before `write_dirty`.
+    ///
+    /// # Errors
+    /// `TooLong` and `Reserved` for what cannot be stored, `Full` when too much waits, `Unavailable` when the room is
+    /// read-only. The position is unchanged then.
+    ///
+    /// # Panics
+    /// When `sequence` is another number: the caller has lost count, and storing it would tear a hole.
+    pub fn append(&mut self, id: LogId, sequence: u64, payload: &[u8]) -> Result<(), LogError> {
+        let room = &mut self.rooms[id.index()];
+        assert_eq!(sequence, room.next, "records are appended at position().next");
+        if room.read_only {
+            return Err(LogError::Unavailable);
+        }
+        if payload.len() > RECORD_BYTES_MAX {
+            return Err(LogError::TooLong);
+        }
+        if payload.starts_with(CONTROL_PREFIX) || payload.contains(&b'\n') {
+            return Err(LogError::Reserved);
+        }
+        let log = room.log.get_or_insert_with(|| Box::new(RoomLog::fresh(&room.name)));
+        if log.buffer.len() + payload.len() > BUFFER_BYTES_MAX {
+            return Err(LogError::Full);
+        }
+        if log.buffer.is_empty() && log.buffer.capacity() == 0 {
+            log.buffer = self.spare.pop().unwrap_or_default();
+        }
+        if !log.queued {
+            log.queued = true;
+            self.dirty.push(id.0);
+        }
+        // With `Always` a room is not written to while a sync of it is out, so all that is written now is durable when
+        // this goes out, unless the same write brings a header or a mark in front of it.
+        let is_first = log.buffer.is_empty() && log.active.is_some() && log.mark != Marked::No && !log.roll_due;
+        let barrier = self.options.policy == SyncPolicy::Always && is_first && (log.in_flight || log.is_durable());
+        record::encode(&mut log.buffer, log.seed, sequence, barrier, payload);
+        room.next += 1;
+        Ok(())
+    }
+
+    /// Writes what was appended: one `write` per room. Rooms whose files are busy stay for the next call. Also applies
+    /// the retention by age when it is time.
+    pub fn write_dirty(&mut self, now_ms: u64, events: &mut Vec<LogEvent>) {
+        if self.retain_at_ms.is_some_and(|at| now_ms >= at) {
+            self.retain_all(now_ms);
+        }
+        let mut dirty = std::mem::take(&mut self.dirty);
+        dirty.retain(|&id| {
+            let held = !self.write_room(id, now_ms, events);
+            if let Some(log) = self.log_mut(id) {
+                log.queued = held;
+            }
+            held
+        });
+        debug_assert!(self.dirty.is_empty());
+        self.dirty = dirty;
+    }
+
+    /// Writes one room's buffer; `false` when it has to wait for a sync.
+    fn write_room(&mut self, id: u32, now_ms: u64, events: &mut Vec<LogEvent>) -> bool {
+        let policy = self.options.policy;
+        let Some(log) = self.log_mut(id).filter(|log| !log.buffer.is_empty()) else { return true };
+        if log.in_flight && policy == SyncPolicy::Always {
+            return false;
+        }
+        // Sealed means durable: otherwise a power cut could leave the new segment and take the old one's end.
+        if log.roll_due && !log.is_durable() {
+            if !log.in_flight {
+                self.want_sync(id, Wanted::Urgent, now_ms);
+            }
+            return false;
+        }
+        let first = log.active.as_ref().filter(|_| !log.roll_due).map_or(log.written + 1, |active| active.first);
+        if !self.files.has_room_for((id, first)) {
+            self.starved = true;
+            return false;
+        }
+        let mut buffer = std::mem::take(&mut log_of(&mut self.rooms[id as usize]).buffer);
+        let result = self.write_buffer(id, &buffer, now_ms);
+        let written_bytes = result.as_ref().map_or_else(|failed| failed.written_bytes, |()| buffer.len());
+        self.account(id, &buffer[..written_bytes], now_ms, events);
+        if let Err(failed) = result {
+            self.refuse(id, failed, events);
+        }
+        buffer.clear();
+        if buffer.capacity() <= SPARE_BYTES_MAX && self.spare.len() < SPARE_MAX {
+            self.spare.push(buffer);
+        }
+        self.rooms[id as usize].check_invariants();
+        true
+    }
+
+    /// Gets the bytes into the file, behind a new header or this run's mark where one is due.
+    fn write_buffer(&mut self, id: u32, buffer: &[u8], now_ms: u64) -> Result<(), WriteFailed> {
+        let file = self.writable(id, now_ms).map_err(WriteFailed::before)?;
+        if log_of(&mut self.rooms[id as usize]).mark == Marked::No {
+            let mark = self.mark();
+            let log = log_of(&mut self.rooms[id as usize]);
+            let line = mark.line(log.seed, log.written);
+            write_lines(&*file, log, &line).map_err(|failed| WriteFailed { written_bytes: 0, ..failed })?;
+            log.mark = Marked::Written;
+        }
+        write_lines(&*file, log_of(&mut self.rooms[id as usize]), buffer)
+    }
+
+    /// The file to write to; rolls to a new segment when that is due.
+    fn writable(&mut self, id: u32, now_ms: u64) -> io::Result<Arc<D::File>> {
+        let log = log_of(&mut self.rooms[id as usize]);
+        match log.active.as_ref().filter(|_| !log.roll_due) {
+            Some(active) => {
+                let first = active.first;
+                self.file(id, first)
+            }
+            None => self.roll(id, now_ms),
+        }
+    }
+
+    /// Begins a new segment and seals the one before it.
+    fn roll(&mut self, id: u32, now_ms: u64) -> io::Result<Arc<D::File>> {
+        let mut log = self.rooms[id as usize].log.take().expect("only rooms with a log are written to");
+        let created = self.create_segment(&self.rooms[id as usize], &mut log, Some(self.mark()), now_ms, false);
+        self.rooms[id as usize].log = Some(log);
+        let (created, file) = created?;
+        self.write_active_sidecar(id);
+        let log = log_of(&mut self.rooms[id as usize]);
+        let first = created.first;
+        if let Some(full) = log.active.replace(created) {
+            log.sealed.push(Sealed { first: full.first, bytes: full.bytes, until_ms: Some(now_ms) });
+        }
+        // A mark in a header that is rolled to need not be synced first: if it is lost, so is the whole segment, and the
+        // one before it holds a mark of the same run.
+        log.mark = if log.mark == Marked::Durable { Marked::Durable } else { Marked::Written };
+        log.roll_due = false;
+        Ok(self.files.insert((id, first), file))
+    }
+
+    /// Counts what is in the file now, and shows it where the policy says so.
+    fn account(&mut self, id: u32, lines: &[u8], now_ms: u64, events: &mut Vec<LogEvent>) {
+        if lines.is_empty() {
+            return;
+        }
+        let room = &mut self.rooms[id as usize];
+        let log = log_of(room);
+        let Some(active) = log.active.as_mut() else { return };
+        active.index.note_lines(lines, log.written + 1, active.bytes - lines.len() as u64);
+        log.written += record::line_sizes(lines).count() as u64;
+        let (mark, written) = (log.mark, log.written);
+        let is_due = self.is_roll_due(log_ref(&self.rooms[id as usize]), now_ms);
+        log_of(&mut self.rooms[id as usize]).roll_due = is_due;
+        match self.options.policy {
+            SyncPolicy::Always => self.want_sync(id, Wanted::Urgent, now_ms),
+            _ if mark != Marked::Durable => self.want_sync(id, Wanted::Urgent, now_ms),
+            SyncPolicy::Interval { .. } => self.want_sync(id, Wanted::Lazy, now_ms),
+            SyncPolicy::Never => {}
+        }
+        if self.options.policy.is_volatile() && mark == Marked::Durable {
+            self.rooms[id as usize].visible = written;
+            events.push(LogEvent::Visible { id: LogId(id), through: written });
+        }
+    }
+
+    /// Takes back what did not get into the file. No space is a refusal; everything else closes the room for writing.
+    fn refuse(&mut self, id: u32, failed: WriteFailed, events: &mut Vec<LogEvent>) {
+        let passes = is_full(&failed.error) && failed.is_rolled_back;
+        let room = &mut self.rooms[id as usize];
+        room.next = log_of(room).written + 1;
+        let why = if passes { LogError::Full } else { LogError::Unavailable };
+        ::log::warn!("room {:?}: messages from {} on were refused: {}", room.name, room.next, failed.error);
+        events.push(LogEvent::Refused { id: LogId(id), from: room.next, why });
+        if !passes {
+            self.close_for_writing(id, events);
+        }
+    }
+
+    /// Makes a room read-only until the process ends.
+    pub(super) fn close_for_writing(&mut self, id: u32, events: &mut Vec<LogEvent>) {
+        self.failed = true;
+        let room = &mut self.rooms[id as usize];
+        if !room.read_only {
+            ::log::error!("room {:?} is read-only until the server is restarted", room.name);
+            room.read_only = true;
+            self.failed_rooms.insert(room.name.clone());
+            events.push(LogEvent::ReadOnly { id: LogId(id) });
+        }
+    }
+
+    /// Whether the active segment is full. It stays until this run has left its mark in it: the mark in the segment
+    /// before tells a later start who began this one, should its header be lost.
+    pub(super) fn is_roll_due(&self, log: &RoomLog, now_ms: u64) -> bool {
+        let Some(active) = log.active.as_ref().filter(|_| log.mark != Marked::No) else { return false };
+        let retention = &self.options.retention;
+        let share = |bound: Option<u64>| bound.map_or(u64::MAX, |bound| (bound / 8).max(1));
+        let records = (log.written + 1).saturating_sub(active.first);
+        active.bytes >= self.options.segment_bytes.min(share(retention.bytes))
+            || records >= share(retention.messages)
+            || now_ms.saturating_sub(active.created_ms) >= share(retention.age_ms) && records > 0
+    }
+}
+
+/// Writes lines behind the last good one; on an error the file goes back to the last whole line that went out.
+fn write_lines(file: &impl DiskFile, log: &mut RoomLog, lines: &[u8]) -> Result<(), WriteFailed> {
+    let active = log.active.as_mut().expect("a segment was made or opened before writing to it");
+    match write_full(file, lines, active.bytes) {
+        Ok(()) => {
+            active.bytes += lines.len() as u64;
+            Ok(())
+        }
+        Err((out, error)) => {
+            let whole = record::line_sizes(lines).scan(0, |end, size| {
+                *end += size;
+                Some(*end)
+            });
+            let written_bytes = whole.take_while(|&end| end <= out).last().unwrap_or(0);
+            active.bytes += written_bytes as u64;
+            let is_rolled_back = file.set_len(active.bytes).is_ok();
+            Err(WriteFailed { error, written_bytes, is_rolled_back })
+        }
+    }
+}
+
+pub(super) fn log_of(room: &mut Room) -> &mut RoomLog {
+    room.log.as_deref_mut().expect("only rooms with a log are written to")
+}
+
+fn log_ref(room: &Room) -> &RoomLog {
+    room.log.as_deref().expect("only rooms with a log are written to")
+}
