@@ -391,7 +391,8 @@ impl<D: Disk, T> Feed<D, T> {
             let Some(hot) = room.hot.as_mut() else { continue };
             for batch in hot.undelivered() {
                 for subscriber in &mut room.subscribers {
-                    if subscriber.next == batch.first && subscriber.phase == Phase::Live && sink.accepts(subscriber.id) {
+                    if subscriber.next == batch.first && subscriber.phase == Phase::Live && sink.accepts(subscriber.id)
+                    {
                         sink.push(subscriber.id, &batch.frame);
                         subscriber.next = batch.last + 1;
                     }

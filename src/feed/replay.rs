@@ -67,11 +67,7 @@ impl<D: Disk, T> Feed<D, T> {
         (reset, recent): (Option<Reset>, bool),
     ) -> Option<Frame> {
         let bytes_max = if recent { limits::HISTORY_FRAME_BYTES_MAX } else { limits::REPLAY_FRAME_BYTES_MAX };
-        if cursor.next <= position.head {
-            self.read(log, cursor.next, limits::HISTORY_LIMIT_MAX, bytes_max).ok()?;
-        } else {
-            self.buffer.clear(cursor.next);
-        }
+        self.read(log, cursor.next, limits::HISTORY_LIMIT_MAX, bytes_max).ok()?;
         cursor.next = self.buffer.next;
         let more = cursor.next <= position.head;
         cursor.phase = if more { Phase::Replay { reset: None, owes_frame: false, recent } } else { Phase::Live };
@@ -130,19 +126,15 @@ impl<D: Disk, T> Feed<D, T> {
 
     /// Reads upwards; whether there is more above.
     fn read_after(&mut self, log: LogId, position: &Position, since: u64, limit: u64) -> Result<bool, LogError> {
-        let from = position.floor.max(since.saturating_add(1));
-        self.buffer.clear(from);
-        if from <= position.head && limit > 0 {
-            self.read(log, from, limit, limits::HISTORY_FRAME_BYTES_MAX)?;
-        }
+        self.read(log, since.saturating_add(1), limit, limits::HISTORY_FRAME_BYTES_MAX)?;
         Ok(self.buffer.next <= position.head)
     }
 
     /// Reads the last messages up to `last` that fit a frame; whether there is more below.
     fn read_before(&mut self, log: LogId, lowest: u64, last: u64, limit: u64) -> Result<bool, LogError> {
-        self.buffer.clear(last + 1);
-        if lowest > last || limit == 0 {
-            return Ok(lowest <= last);
+        if lowest > last {
+            self.read(log, u64::MAX, 1, 0)?; // beyond every end: nothing
+            return Ok(false);
         }
         let mut wanted = limit.min(last - lowest + 1);
         loop {

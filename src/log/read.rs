@@ -234,10 +234,3 @@ impl ReadBuffer {
         self.next >= until || self.skip_to(until)
     }
 }
-
-impl ReadBuffer {
-    /// Empties it.
-    pub fn clear(&mut self, next: u64) {
-        self.next = next;
-    }
-}

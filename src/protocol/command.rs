@@ -263,7 +263,7 @@ fn command(fields: Fields<'_>) -> Result<Command<'_>, (ErrorCode, String)> {
 }
 
 fn range(since: Option<u64>, before: Option<u64>, limit: Option<u64>) -> HistoryRange {
-    let limit = limit.unwrap_or(limits::HISTORY_LIMIT_DEFAULT).min(limits::HISTORY_LIMIT_MAX);
+    let limit = limit.unwrap_or(limits::HISTORY_LIMIT_DEFAULT).clamp(1, limits::HISTORY_LIMIT_MAX);
     let since = since.unwrap_or(0);
     match before {
         Some(before) => HistoryRange::Before { before, since, limit },
