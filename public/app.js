@@ -710,7 +710,8 @@ export function asideText(asides, self) {
   }
   const phrase = (kind, verb) => {
     const users = [...last.values()].filter((aside) => aside.user !== null && aside.kind === kind);
-    const names = users.map(({ user }) => (user === self ? 'You' : user));
+    const others = users.map(({ user }) => user).filter((user) => user !== self);
+    const names = others.length < users.length ? ['You', ...others] : others;
     if (names.length > 3) names.splice(2, Infinity, `${names.length - 2} others`);
     const tail = names.pop();
     return tail === undefined ? [] : [`${names.length ? `${names.join(', ')} and ${tail}` : tail} ${verb}`];
@@ -1123,31 +1124,38 @@ class Page {
 
   onScroll() {
     this.isStuck = this.isAtBottom;
-    const { log } = this.ui;
-    if (log.scrollTop < EDGE_PX) this.showOlder();
-    if (log.scrollHeight - log.scrollTop - log.clientHeight < EDGE_PX) this.showNewer();
+    this.extend();
     this.invalidate();
   }
 
-  showOlder() {
-    const { shown, session } = this;
-    const { log, name } = session.room ?? { log: [] };
-    const from = shown ? lowerBound(log, shown.from) : 0;
+  /** Shows more at an edge that is about to come into view. */
+  extend() {
+    const { log } = this.ui;
+    const { room } = this.session;
+    if (!room?.log.length || this.shown?.room !== room) return;
+    if (log.scrollTop < EDGE_PX) this.showOlder(room);
+    if (log.scrollHeight - log.scrollTop - log.clientHeight < EDGE_PX) this.showNewer(room);
+  }
+
+  showOlder({ name, log, hasOlder, askedBefore }) {
+    const { shown } = this;
+    const from = lowerBound(log, shown.from);
     if (from > 0) {
       const start = Math.max(0, from - WINDOW_STEP);
       shown.from = log[start].sequence;
       const to = shown.to === null ? log.length : lowerBound(log, shown.to + 1);
       if (to - start > WINDOW_MAX) shown.to = log[start + WINDOW_MAX - 1].sequence;
-    } else if (shown) this.act(() => session.older(name));
+      this.invalidate();
+    } else if (hasOlder && askedBefore === null) this.act((session) => session.older(name));
   }
 
-  showNewer() {
+  showNewer({ log }) {
     const { shown } = this;
-    if (!shown || shown.to === null) return;
-    const { log } = this.session.room;
+    if (shown.to === null) return;
     const to = Math.min(log.length, lowerBound(log, shown.to + 1) + WINDOW_STEP);
     shown.to = to === log.length ? null : log[to - 1].sequence;
     shown.from = Math.max(shown.from, log[Math.max(0, to - WINDOW_MAX)].sequence);
+    this.invalidate();
   }
 
   /** The indexes to build now. A window that follows the end slides along with it; one that does not stays put. */
@@ -1225,6 +1233,7 @@ class Page {
     if (this.isStuck) this.toBottom();
     else if (isNew) this.rowCache.get('marker')?.element.scrollIntoView({ block: 'start' });
     else if (anchor?.element.isConnected) ui.log.scrollTop += anchor.element.offsetTop - anchor.top;
+    this.extend();
     this.isStuck = this.isAtBottom;
     room.setReading(this.isStuck && document.visibilityState === 'visible' && room.phase === 'live');
     ui.jump.hidden = this.isStuck;
