@@ -5,12 +5,14 @@
 
 mod command;
 mod event;
+mod wish;
 
 pub use command::{BadCommand, Command, CommandId, HistoryRange, Request, parse};
 pub use event::{
     Announcement, Event, Limits, Member, MessageIdentity, Reset, Serial, StoredMessage, encode_message, history_frame,
     recorded,
 };
+pub use wish::Wish;
 
 use serde::Serialize;
 

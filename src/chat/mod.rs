@@ -28,7 +28,7 @@ use self::{
 use crate::{
     clock::Now,
     limits,
-    protocol::{Announcement, BadCommand, Event, HistoryRange, Limits, Request, close},
+    protocol::{Announcement, BadCommand, Event, HistoryRange, Limits, Request, Wish, close},
 };
 
 /// What the core needs to know of the configuration.
@@ -57,19 +57,6 @@ impl Settings {
 
 /// Names a connection; the core gives it back and never looks inside.
 pub type LinkId = u64;
-
-/// What a client asks for in the URL it connects to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wish {
-    /// The wanted name.
-    pub user: Option<String>,
-    /// Rooms to join at once.
-    pub rooms: Vec<String>,
-    /// The last sequence the client has; counts only with exactly one room.
-    pub since: Option<u64>,
-    /// A session to resume.
-    pub session: Option<String>,
-}
 
 /// What happens to the core.
 #[derive(Debug)]

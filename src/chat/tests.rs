@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::{Chat, ClientKey, Effect, Input, RoomKey, Settings, Timer, Wish};
+use super::{Chat, ClientKey, Effect, Input, RoomKey, Settings, Timer};
 use crate::{
     clock::Now,
-    protocol::{self, Announcement},
+    protocol::{self, Announcement, Wish},
 };
 
 const SETTINGS: Settings =

@@ -8,10 +8,9 @@ mod page;
 use std::path::PathBuf;
 
 use crate::{
-    chat::Wish,
     config::Origins,
     net::http::{Request, Response},
-    protocol::SUBPROTOCOL,
+    protocol::{SUBPROTOCOL, Wish},
 };
 
 use self::page::Page;
@@ -77,26 +76,11 @@ impl Web {
         {
             return Answer::Respond(text(403, "Pages of this origin may not connect; see --allow-origin\n"));
         }
-        match wish(request.query()) {
+        match Wish::parse(request.query()) {
             Ok(wish) => Answer::Upgrade { wish, subprotocol: subprotocol(request) },
             Err(message) => Answer::Respond(text(400, message)),
         }
     }
-}
-
-/// Reads the query parameters of a chat connection (names are the protocol's).
-fn wish(query: &str) -> Result<Wish, &'static str> {
-    let mut wish = Wish::default();
-    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        match name.as_ref() {
-            "user" | "username" if !value.is_empty() => wish.user = Some(value.into_owned()),
-            "room" => wish.rooms.push(value.into_owned()),
-            "since" => wish.since = Some(value.parse().map_err(|_| "since is a number\n")?),
-            "session" if !value.is_empty() => wish.session = Some(value.into_owned()),
-            _ => {}
-        }
-    }
-    Ok(wish)
 }
 
 fn subprotocol(request: &Request) -> Option<&'static str> {
@@ -132,16 +116,6 @@ fn text(status: u16, body: &'static str) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_wish_is_read_from_the_query() {
-        let wish = wish("user=Ann%20Lee&room=a&room=%C3%BCber&since=7&session=s&client_id=x&other").unwrap();
-        let rooms = vec!["a".into(), "über".into()];
-        let wanted = Wish { user: Some("Ann Lee".into()), rooms, since: Some(7), session: Some("s".into()) };
-        assert_eq!(wish, wanted);
-        assert_eq!(super::wish("username=bob&user=").unwrap().user.as_deref(), Some("bob"));
-        assert!(super::wish("since=-1").is_err());
-    }
 
     #[test]
     fn health_is_503_when_draining_or_read_only() {
