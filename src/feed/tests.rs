@@ -1,1 +1,392 @@
-//! The feed over a real store.
+//! The feed over a real store in a temporary folder, with subscribers whose queues the test fills and drains.
+
+use std::{collections::HashMap, path::PathBuf, sync::atomic::AtomicU32, sync::atomic::Ordering};
+
+use serde_json::Value;
+
+use super::{Draft, Feed, FeedEvent, Rejection, RoomId, Sink, Start, SubscriberId};
+use crate::{
+    clock::Now,
+    log::{Options, RealDisk, Retention, Store, SyncPolicy},
+    net::Frame,
+    protocol::HistoryRange,
+};
+
+const ROOM: RoomId = RoomId(0);
+
+/// A folder that is gone when the test is.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        Self(std::env::temp_dir().join(format!("roomlog-feed-{}-{number}", std::process::id())))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Queues of subscribers: what they were given, and whether they take more.
+#[derive(Default)]
+struct Queues {
+    given: HashMap<u32, Vec<Value>>,
+    full: Vec<u32>,
+    largest: usize,
+    pieces: usize,
+}
+
+impl Sink for Queues {
+    fn accepts(&self, subscriber: SubscriberId) -> bool {
+        !self.full.contains(&subscriber.slot)
+    }
+
+    fn is_blocked(&self, subscriber: SubscriberId) -> bool {
+        self.full.contains(&subscriber.slot)
+    }
+
+    fn push(&mut self, subscriber: SubscriberId, frame: &Frame) {
+        self.largest = self.largest.max(frame.len());
+        self.pieces += 1;
+        let mut bytes = frame.as_bytes();
+        while !bytes.is_empty() {
+            let (header, len) = match bytes[1] {
+                126 => (4, usize::from(u16::from_be_bytes([bytes[2], bytes[3]]))),
+                127 => (10, usize::try_from(u64::from_be_bytes(bytes[2..10].try_into().unwrap())).unwrap()),
+                len => (2, usize::from(len)),
+            };
+            let json = serde_json::from_slice(&bytes[header..header + len]).expect("a frame is JSON");
+            self.given.entry(subscriber.slot).or_default().push(json);
+            bytes = &bytes[header + len..];
+        }
+    }
+}
+
+struct Scene {
+    feed: Feed<RealDisk, u32>,
+    queues: Queues,
+    events: Vec<FeedEvent<u32>>,
+    now: Now,
+    folder: Folder,
+}
+
+fn store(folder: &Folder) -> Store<RealDisk> {
+    let options = Options {
+        dir: folder.0.clone(),
+        policy: SyncPolicy::Always,
+        segment_bytes: 64 * 1024,
+        files_open_max: 8,
+        retention: Retention::default(),
+        run_id: u64::from(std::process::id()) << 32 | folder.0.as_os_str().len() as u64,
+    };
+    Store::open(RealDisk, options).expect("a folder of our own")
+}
+
+impl Scene {
+    fn new() -> Self {
+        Self::over(Folder::new())
+    }
+
+    fn over(folder: Folder) -> Self {
+        let now = Now { monotonic_ms: 1, unix_ms: 1_000_000 };
+        let mut feed = Feed::new(store(&folder));
+        feed.open(ROOM, "r".into(), 7, now);
+        Self { feed, queues: Queues::default(), events: Vec::new(), now, folder }
+    }
+
+    /// Ends the process, so to say, and starts another.
+    fn restart(mut self) -> Self {
+        self.feed.shutdown(self.now).expect("all is durable");
+        drop(self.feed);
+        Self::over(self.folder)
+    }
+
+    fn append(&mut self, content: &str, nonce: Option<&str>, ticket: u32) {
+        let draft = Draft { user: "alice", content, nonce };
+        self.feed.append(ROOM, &draft, self.now, ticket, &mut self.events);
+    }
+
+    /// What is written becomes durable and is delivered.
+    fn commit(&mut self) -> Vec<FeedEvent<u32>> {
+        self.feed.write(self.now, &mut self.events);
+        while let Some(batch) = self.feed.next_sync(self.now) {
+            let outcome = batch.run();
+            self.feed.synced(outcome, self.now, &mut self.events);
+        }
+        self.turn();
+        std::mem::take(&mut self.events)
+    }
+
+    fn turn(&mut self) {
+        self.feed.deliver(&mut self.queues);
+        while self.feed.pull(&mut self.queues) {}
+    }
+
+    fn fill(&mut self, range: std::ops::RangeInclusive<u64>) {
+        for number in range {
+            self.append(&format!("message {number}"), None, 0);
+        }
+        self.commit();
+    }
+
+    fn subscribe(&mut self, slot: u32, start: Start<'_>) {
+        self.feed.subscribe(who(slot), ROOM, start).expect("the log is there");
+        self.turn();
+    }
+
+    fn given(&mut self, slot: u32) -> Vec<Value> {
+        self.queues.given.remove(&slot).unwrap_or_default()
+    }
+
+    /// The sequences a subscriber was given, and the types of the frames they came in.
+    fn sequences(&mut self, slot: u32) -> (Vec<u64>, Vec<String>) {
+        let frames = self.given(slot);
+        let types = frames.iter().map(|frame| frame["type"].as_str().unwrap().to_owned()).collect();
+        let number = |message: &Value| message["sequence"].as_u64().unwrap();
+        let numbers = frames.iter().flat_map(|frame| match frame["data"]["messages"].as_array() {
+            Some(messages) => messages.iter().map(number).collect(),
+            None => vec![number(&frame["data"])],
+        });
+        (numbers.collect(), types)
+    }
+
+    fn history(&mut self, range: HistoryRange) -> Value {
+        let mut json = Vec::new();
+        self.feed.history(ROOM, range, &mut json).expect("readable");
+        serde_json::from_slice(&json).expect("valid JSON")
+    }
+}
+
+fn who(slot: u32) -> SubscriberId {
+    SubscriberId { slot, generation: 1 }
+}
+
+fn after(since: u64) -> Start<'static> {
+    Start::After { since, epoch: None }
+}
+
+#[test]
+fn nothing_is_delivered_or_acknowledged_before_it_is_durable() {
+    let mut scene = Scene::new();
+    scene.subscribe(1, Start::Recent);
+    scene.append("hello", None, 5);
+    scene.feed.write(scene.now, &mut scene.events);
+    scene.turn();
+    assert!(scene.events.is_empty() && scene.given(1).is_empty());
+    let events = scene.commit();
+    assert!(matches!(events[0], FeedEvent::Stored { ticket: 5, sequence: 1, duplicate: false, .. }), "{events:?}");
+    assert_eq!(events[1], FeedEvent::Settled { room: ROOM, count: 1 });
+    assert_eq!(scene.given(1)[0]["data"]["content"], "hello");
+}
+
+#[test]
+fn one_turn_is_one_shared_piece_for_every_reader_that_keeps_up() {
+    let mut scene = Scene::new();
+    (1..=3).for_each(|slot| scene.subscribe(slot, Start::Recent));
+    scene.fill(1..=20);
+    assert_eq!(scene.queues.pieces, 3);
+    for slot in 1..=3 {
+        assert_eq!(scene.sequences(slot).0, (1..=20).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn join_replay_and_live_are_one_sequence() {
+    let mut scene = Scene::new();
+    scene.fill(1..=2_500);
+    scene.subscribe(1, after(10));
+    scene.fill(2_501..=2_510);
+    let (sequences, types) = scene.sequences(1);
+    assert_eq!(sequences, (11..=2_510).collect::<Vec<_>>());
+    let replay = types.iter().filter(|&kind| kind == "history").count();
+    assert!(replay >= 3, "chunks of at most a thousand: {replay}");
+    assert!(types[replay..].iter().all(|kind| kind == "message"));
+}
+
+#[test]
+fn only_the_last_replay_frame_says_there_is_no_more() {
+    let mut scene = Scene::new();
+    scene.fill(1..=1_200);
+    scene.subscribe(1, after(0));
+    let more: Vec<bool> = scene.given(1).iter().map(|frame| frame["data"]["more"].as_bool().unwrap()).collect();
+    assert!(more.len() > 1 && !more[more.len() - 1] && more[..more.len() - 1].iter().all(|&more| more), "{more:?}");
+}
+
+#[test]
+fn a_replay_of_nothing_is_one_empty_frame_and_a_plain_join_of_nothing_is_none() {
+    let mut scene = Scene::new();
+    scene.subscribe(1, after(0));
+    let frames = scene.given(1);
+    assert_eq!((frames.len(), &frames[0]["data"]["more"]), (1, &false.into()));
+    scene.subscribe(2, Start::Recent);
+    assert!(scene.given(2).is_empty());
+}
+
+#[test]
+fn a_plain_join_gets_the_last_fifty_in_one_frame() {
+    let mut scene = Scene::new();
+    (1..=60).for_each(|_| scene.append(&"x".repeat(4_000), None, 0));
+    scene.commit();
+    scene.subscribe(1, Start::Recent);
+    let (sequences, types) = scene.sequences(1);
+    assert_eq!((sequences, types.len()), ((11..=60).collect::<Vec<_>>(), 1));
+}
+
+#[test]
+fn a_slow_reader_lags_and_catches_up_without_a_gap_as_messages() {
+    let mut scene = Scene::new();
+    scene.subscribe(1, Start::Recent);
+    scene.queues.full = vec![1];
+    // Far more than the tail keeps: the beginning has to come from the log.
+    (1..=400).for_each(|_| {
+        scene.append(&"y".repeat(4_000), None, 0);
+        scene.commit();
+    });
+    assert!(scene.given(1).is_empty());
+    scene.queues.full.clear();
+    scene.feed.resume(who(1));
+    scene.turn();
+    let (sequences, types) = scene.sequences(1);
+    assert_eq!(sequences, (1..=400).collect::<Vec<_>>());
+    assert!(types.iter().all(|kind| kind == "message"));
+    assert!(scene.queues.largest < 96 * 1024, "pieces are bounded: {}", scene.queues.largest);
+}
+
+#[test]
+fn leaving_ends_delivery_and_others_stay() {
+    let mut scene = Scene::new();
+    (1..=4).for_each(|slot| scene.subscribe(slot, Start::Recent));
+    scene.feed.unsubscribe(who(1), ROOM);
+    scene.feed.drop_subscriber(who(3));
+    scene.feed.unsubscribe(who(3), ROOM);
+    scene.fill(1..=1);
+    let reached: Vec<bool> = (1..=4).map(|slot| !scene.given(slot).is_empty()).collect();
+    assert_eq!(reached, [false, true, false, true]);
+    let left: Vec<u32> = scene.feed.subscribers(ROOM).map(|subscriber| subscriber.slot).collect();
+    assert_eq!(left.len(), 2);
+}
+
+#[test]
+fn a_repeated_nonce_is_stored_once_also_after_a_restart() {
+    let mut scene = Scene::new();
+    scene.append("hello", Some("n"), 1);
+    scene.append("hello", Some("n"), 2); // while the first is not durable yet
+    let events = scene.commit();
+    let stored = |events: &[FeedEvent<u32>]| -> Vec<(u32, u64, bool)> {
+        let of = |event: &FeedEvent<u32>| match *event {
+            FeedEvent::Stored { ticket, sequence, duplicate, .. } => Some((ticket, sequence, duplicate)),
+            _ => None,
+        };
+        events.iter().filter_map(of).collect()
+    };
+    assert_eq!(stored(&events), [(1, 1, false), (2, 1, true)]);
+    scene.append("hello", Some("n"), 3);
+    assert_eq!(stored(&scene.commit()), [(3, 1, true)]);
+    let mut scene = scene.restart();
+    scene.append("hello", Some("n"), 4);
+    scene.append("other", Some("n"), 5);
+    scene.append("hello", Some("m"), 6);
+    let events = scene.commit();
+    assert_eq!(stored(&events), [(4, 1, true), (6, 2, false)]);
+    assert!(events.contains(&FeedEvent::Rejected { ticket: 5, why: Rejection::NonceConflict }));
+}
+
+#[test]
+fn every_draft_is_settled_once() {
+    let mut scene = Scene::new();
+    scene.append("a", Some("n"), 1);
+    scene.append("b", Some("n"), 2);
+    scene.append("a", Some("n"), 3);
+    scene.append("c", None, 4);
+    let events = scene.commit();
+    let counts = events.iter().map(|event| match event {
+        FeedEvent::Settled { count, .. } => *count,
+        _ => 0,
+    });
+    assert_eq!(counts.sum::<u32>(), 4);
+}
+
+#[test]
+fn timestamps_never_go_backwards_in_a_room() {
+    let mut scene = Scene::new();
+    scene.append("a", None, 1);
+    scene.now.unix_ms -= 500_000;
+    scene.append("b", None, 2);
+    scene.commit();
+    let mut scene = scene.restart();
+    scene.now.unix_ms = 3;
+    scene.append("c", None, 3);
+    scene.commit();
+    let history = scene.history(HistoryRange::Since { since: 0, limit: 10 });
+    let times: Vec<u64> = (0..3).map(|n| history["data"]["messages"][n]["timestamp"].as_u64().unwrap()).collect();
+    assert_eq!(times, [1_000_000; 3]);
+}
+
+#[test]
+fn history_reads_in_both_directions() {
+    let mut scene = Scene::new();
+    scene.fill(1..=300);
+    let mut read = |range| {
+        let history = scene.history(range);
+        let data = &history["data"];
+        let messages = data["messages"].as_array().unwrap();
+        let ends = [messages.first(), messages.last()].map(|end| end.map(|m| m["sequence"].as_u64().unwrap()));
+        (ends[0], ends[1], data["more"].as_bool().unwrap())
+    };
+    let since = |since, limit| HistoryRange::Since { since, limit };
+    let before = |before, since, limit| HistoryRange::Before { before, since, limit };
+    assert_eq!(read(since(0, 100)), (Some(1), Some(100), true));
+    assert_eq!(read(since(290, 100)), (Some(291), Some(300), false));
+    assert_eq!(read(since(300, 100)), (None, None, false));
+    assert_eq!(read(since(u64::MAX, 100)), (None, None, false));
+    assert_eq!(read(before(301, 0, 50)), (Some(251), Some(300), true));
+    assert_eq!(read(before(u64::MAX, 0, 50)), (Some(251), Some(300), true));
+    assert_eq!(read(before(20, 0, 50)), (Some(1), Some(19), false));
+    assert_eq!(read(before(20, 10, 50)), (Some(11), Some(19), false));
+    assert_eq!(read(before(1, 0, 50)), (None, None, false));
+    assert_eq!(read(before(0, 0, 50)), (None, None, false));
+}
+
+#[test]
+fn history_that_does_not_fit_a_frame_keeps_the_end_that_was_asked_for() {
+    let mut scene = Scene::new();
+    (1..=200).for_each(|_| scene.append(&"z".repeat(4_000), None, 0));
+    scene.commit();
+    let numbers = |history: &Value| -> Vec<u64> {
+        let messages = history["data"]["messages"].as_array().unwrap().iter();
+        messages.map(|message| message["sequence"].as_u64().unwrap()).collect()
+    };
+    let first = scene.history(HistoryRange::Since { since: 0, limit: 200 });
+    assert_eq!((numbers(&first)[0], &first["data"]["more"]), (1, &true.into()));
+    let last = scene.history(HistoryRange::Before { before: 201, since: 0, limit: 200 });
+    let found = numbers(&last);
+    assert_eq!((found[found.len() - 1], &last["data"]["more"]), (200, &true.into()));
+    assert!(found.len() > 30 && found.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{found:?}");
+}
+
+#[test]
+fn the_tail_in_memory_is_bounded_and_given_back() {
+    let mut scene = Scene::new();
+    for _ in 0..400 {
+        scene.append(&"y".repeat(4_000), None, 0);
+        scene.commit();
+    }
+    let bytes = |scene: &Scene| {
+        let hot = scene.feed.rooms[0].as_ref().and_then(|room| room.hot.as_ref()).expect("warm");
+        hot.tail.iter().map(|batch| batch.frame.len()).sum::<usize>()
+    };
+    assert!((500_000..=1024 * 1024).contains(&bytes(&scene)), "{}", bytes(&scene));
+    scene.feed.close(ROOM);
+    for round in 0..50 {
+        scene.feed.open(ROOM, "r".into(), 7, scene.now);
+        scene.append(&round.to_string(), None, 0);
+        scene.commit();
+        scene.feed.close(ROOM);
+    }
+    scene.feed.open(ROOM, "r".into(), 7, scene.now);
+    assert_eq!(scene.history(HistoryRange::Since { since: 449, limit: 1 })["data"]["head"], 450);
+}
