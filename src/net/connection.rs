@@ -6,12 +6,11 @@
 use std::io;
 use std::mem;
 
-use tungstenite::{Bytes, Utf8Bytes};
-
-use super::http::{self, Progress, Refusal, Request, RequestReader, Response};
+use super::config::NetConfig;
+use super::event::{CloseReason, ConnId, NetEvent};
+use super::http::{self, Progress, Refusal, RequestReader, Response};
 use super::outbox::{Drain, Frame, GATHER_BYTES, Outbox};
 use super::wire::{Decoder, Incoming, Partial};
-use crate::limits;
 
 /// Bytes read from one socket per turn, so that none can keep the others waiting.
 const READ_BYTES: usize = 64 * 1024;
@@ -27,168 +26,6 @@ pub(super) trait Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
     /// Tells the peer that nothing more will be sent.
     fn shutdown_write(&mut self) -> io::Result<()>;
-}
-
-/// Names a connection for as long as the process lives; when it is gone, its name does nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ConnId(u64);
-
-impl ConnId {
-    pub(super) fn new(slot: u32, generation: u32) -> Self {
-        ConnId(u64::from(generation) << 32 | u64::from(slot))
-    }
-
-    pub(super) fn slot(self) -> usize {
-        self.0 as u32 as usize
-    }
-
-    /// Zero is never the generation of a connection.
-    pub(super) fn generation(self) -> u32 {
-        (self.0 >> 32) as u32
-    }
-
-    /// As a number that [`ConnId::from_bits`] takes back.
-    pub fn to_bits(self) -> u64 {
-        self.0
-    }
-
-    /// The name whose [`ConnId::to_bits`] this is.
-    pub fn from_bits(bits: u64) -> Self {
-        ConnId(bits)
-    }
-}
-
-/// What an operator, or a program with other needs than a chat server, may set.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NetConfig {
-    /// Interval of [`NetEvent::HeartbeatDue`]; 0 is never.
-    pub heartbeat_ms: u64,
-    /// Silence after which a WebSocket is closed; 0 is never.
-    pub idle_timeout_ms: u64,
-    /// The code it is closed with.
-    pub idle_close_code: u16,
-    /// Time for a request to arrive, and the longest pause between two requests.
-    pub handshake_timeout_ms: u64,
-    /// Time a socket with queued bytes may take none of them.
-    pub write_timeout_ms: u64,
-    /// Time from our close frame (or last response) to the end of the connection.
-    pub close_timeout_ms: u64,
-    /// Largest request head; 431 beyond it.
-    pub head_bytes_max: usize,
-    /// Largest request body; 413 beyond it.
-    pub body_bytes_max: usize,
-    /// Largest WebSocket message and frame; 1009 beyond it.
-    pub message_bytes_max: usize,
-    /// Whether binary messages are taken; 1003 if not.
-    pub accept_binary: bool,
-    /// Queued bytes below which a connection that was blocked is [`NetEvent::Drained`] and read again.
-    pub outbox_low_water_bytes: usize,
-    /// Queued bytes above which a connection is not read.
-    pub outbox_high_water_bytes: usize,
-    /// Connections at a time; 503 beyond it.
-    pub connections_max: usize,
-}
-
-impl Default for NetConfig {
-    fn default() -> Self {
-        NetConfig {
-            heartbeat_ms: limits::HEARTBEAT_MS,
-            idle_timeout_ms: limits::OFFLINE_TIMEOUT_MS,
-            idle_close_code: 4000,
-            handshake_timeout_ms: limits::HANDSHAKE_TIMEOUT_MS,
-            write_timeout_ms: limits::WRITE_TIMEOUT_MS,
-            close_timeout_ms: limits::CLOSE_TIMEOUT_MS,
-            head_bytes_max: limits::HEAD_BYTES_MAX,
-            body_bytes_max: 0,
-            message_bytes_max: limits::MESSAGE_BYTES_MAX,
-            accept_binary: false,
-            outbox_low_water_bytes: limits::OUTBOX_LOW_WATER_BYTES,
-            outbox_high_water_bytes: limits::OUTBOX_HIGH_WATER_BYTES,
-            connections_max: u32::MAX as usize,
-        }
-    }
-}
-
-/// What happened on the network.
-#[derive(Debug)]
-pub enum NetEvent {
-    /// A request is complete. To be answered by `respond` or `upgrade`, at once or later. With its first request a
-    /// connection becomes known; from then on it ends with exactly one [`NetEvent::Closed`].
-    Request {
-        /// Who asks.
-        conn: ConnId,
-        /// What for.
-        request: Box<Request>,
-    },
-    /// A text message.
-    Text {
-        /// From whom.
-        conn: ConnId,
-        /// All of it.
-        text: Utf8Bytes,
-    },
-    /// A binary message; only where `accept_binary` is set.
-    Binary {
-        /// From whom.
-        conn: ConnId,
-        /// All of it.
-        data: Bytes,
-    },
-    /// Time to push a ping (and whatever else) to this WebSocket.
-    HeartbeatDue {
-        /// To whom.
-        conn: ConnId,
-    },
-    /// A socket that had been full has taken bytes, and less than `outbox_low_water_bytes` are queued for it.
-    Drained {
-        /// Whose.
-        conn: ConnId,
-    },
-    /// The conversation is over: nothing more will come from this connection, and what is pushed to it is dropped. (The
-    /// socket may take up to `close_timeout_ms` more to say goodbye.)
-    Closed {
-        /// Whose.
-        conn: ConnId,
-        /// Why.
-        reason: CloseReason,
-    },
-    /// A source that was registered with this key is ready, or its waker was called.
-    External {
-        /// The key.
-        key: usize,
-    },
-}
-
-/// Why a connection ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CloseReason {
-    /// The peer sent a close frame.
-    PeerClosed {
-        /// Its code, if it had one.
-        code: Option<u16>,
-    },
-    /// The peer's end of the stream, without a close frame.
-    Eof,
-    /// The connection was reset, or failed otherwise.
-    Reset,
-    /// Nothing arrived for `idle_timeout_ms`.
-    IdleTimeout,
-    /// The peer took nothing for `write_timeout_ms`.
-    Stalled,
-    /// The peer broke the WebSocket protocol or a bound.
-    Protocol {
-        /// The code it was told.
-        code: u16,
-    },
-    /// Closed by the program.
-    Local {
-        /// The code it gave.
-        code: u16,
-    },
-    /// The next request did not arrive in time.
-    HandshakeTimeout,
-    /// The last HTTP exchange is over.
-    HttpDone,
 }
 
 /// What all connections of a loop share, because each needs it for moments only.
@@ -676,3 +513,6 @@ fn failure(code: u16) -> &'static str {
         _ => "protocol error",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,9 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
 use socket2::{Domain, Socket as RawSocket, Type};
 
-use super::connection::{ConnId, Connection, NetConfig, NetEvent, Shared, Socket, Turn};
+use super::config::NetConfig;
+use super::connection::{Connection, Shared, Socket, Turn};
+use super::event::{ConnId, NetEvent};
 use super::http::{Refusal, Response};
 use super::outbox::Frame;
 use super::wheel::Wheel;
