@@ -185,8 +185,10 @@ impl<S: Socket> Connection<S> {
         let phase_ms = match &self.phase {
             Phase::Head(head) => head.since_ms + config.handshake_timeout_ms,
             Phase::WebSocket { heartbeat_at_ms, .. } => self.idle_at_ms(config).min(*heartbeat_at_ms),
+            Phase::Answer(_) => u64::MAX,
+            // Neither waits for room in the socket.
             Phase::Draining { deadline_ms, .. } => return *deadline_ms,
-            Phase::Answer(_) | Phase::Closed => u64::MAX,
+            Phase::Closed => return u64::MAX,
         };
         phase_ms.min(self.stalled_at_ms(config))
     }
