@@ -19,10 +19,16 @@ struct Echo {
 
 impl Echo {
     fn start() -> Echo {
+        Echo::start_with("exec \"$0\" --port 0")
+    }
+
+    /// Starts it by a shell command, in which `$0` is the program.
+    fn start_with(command: &str) -> Echo {
         let test = std::env::current_exe().expect("a test has a path");
         let target = test.parent().and_then(|deps| deps.parent()).expect("tests lie in target/<profile>/deps");
-        let mut process = Command::new(target.join("examples/echo"))
-            .args(["--port", "0"])
+        let mut process = Command::new("sh")
+            .args(["-c", command])
+            .arg(target.join("examples/echo"))
             .stdout(Stdio::piped())
             .spawn()
             .expect("cargo builds examples along with tests");
@@ -287,4 +293,17 @@ fn sigterm_ends_it_with_success() {
     let pid = rustix::process::Pid::from_child(&echo.process);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
     assert!(echo.process.wait().expect("it was started").success());
+}
+
+#[test]
+fn clients_that_find_no_descriptor_are_served_when_there_is_one() {
+    const DESCRIPTORS: u32 = 20;
+    let echo = Echo::start_with(&format!("ulimit -n {DESCRIPTORS}; exec \"$0\" --port 0"));
+    let request = b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
+    let mut waiting: Vec<Client> = (0..DESCRIPTORS).map(|_| Client { stream: echo.raw() }).collect();
+    waiting.iter_mut().for_each(|client| client.send(request));
+    // In the order in which they came: each leaves as soon as it is served, and makes room for one that waits.
+    for mut client in waiting {
+        assert!(client.head().starts_with("HTTP/1.1 426 "));
+    }
 }

@@ -79,7 +79,9 @@ impl Frame {
         let mut payload = Vec::new();
         if let Some(code) = code {
             payload.extend_from_slice(&code.to_be_bytes());
-            payload.extend_from_slice(&reason.as_bytes()[..reason.floor_char_boundary(CONTROL_BYTES_MAX - 2)]);
+            let room = reason.len().min(CONTROL_BYTES_MAX - 2);
+            let cut = (0..=room).rev().find(|&at| reason.is_char_boundary(at)).expect("a string begins at a boundary");
+            payload.extend_from_slice(&reason.as_bytes()[..cut]);
         }
         Frame::encode(Opcode::Close, &payload)
     }
@@ -141,7 +143,7 @@ enum Pieces {
     #[default]
     Empty,
     One(Frame),
-    Many(Box<VecDeque<Frame>>),
+    Many(VecDeque<Frame>),
 }
 
 /// How an attempt to write ended.
@@ -186,7 +188,7 @@ impl Outbox {
         }
         self.pieces = match std::mem::take(&mut self.pieces) {
             Pieces::Empty => Pieces::One(frame),
-            Pieces::One(first) => Pieces::Many(Box::new(VecDeque::from([first, frame]))),
+            Pieces::One(first) => Pieces::Many(VecDeque::from([first, frame])),
             Pieces::Many(mut queue) => {
                 queue.push_back(frame);
                 Pieces::Many(queue)

@@ -30,7 +30,7 @@ const ACCEPTS_PER_TURN: usize = 256;
 const ACCEPT_RETRY_MS: u64 = 100;
 /// Connections beyond `connections_max` that may be hearing their refusal; more are dropped without a word.
 const REFUSALS_MAX: usize = 64;
-/// Tokens below this are the keys of external sources: generation 0 belongs to no connection.
+/// Tokens below this are keys of external sources: generation 0 belongs to no connection.
 const TOKEN_LISTENER: Token = Token(u32::MAX as usize);
 
 const _: () = assert!(usize::BITS == 64, "a token holds a connection's slot and generation");
@@ -74,6 +74,8 @@ pub struct Reactor {
     /// The listener has not been emptied since its last edge.
     acceptable: bool,
     accept_retry_ms: Option<u64>,
+    /// The last accept failed, and that has been logged.
+    accept_failing: bool,
     slots: Slab<Slot>,
     generation: u32,
     shared: Shared,
@@ -117,6 +119,7 @@ impl Reactor {
             local_addr,
             acceptable: false,
             accept_retry_ms: None,
+            accept_failing: false,
             slots: Slab::new(),
             generation: 0,
             ready: Vec::new(),
@@ -136,7 +139,8 @@ impl Reactor {
         self.local_addr
     }
 
-    /// A handle by which another thread ends a [`Reactor::wait`]. There is one per reactor.
+    /// A handle by which another thread ends a [`Reactor::wait`]. There is one per reactor, to be kept as long as it is
+    /// wanted: dropped, it takes back a wake that was not yet seen.
     ///
     /// # Errors
     /// The process is out of descriptors.
@@ -160,8 +164,9 @@ impl Reactor {
         let busy = !self.ready.is_empty() || !self.pending.is_empty() || !self.marked.is_empty();
         let accepting = self.acceptable && self.accept_retry_ms.is_none();
         let mut timeout = if busy || accepting { Some(Duration::ZERO) } else { timeout_ms.map(Duration::from_millis) };
-        // Whoever has sent something is to be heard before anyone is declared silent, so all edges are taken at once.
-        loop {
+        // Whoever has sent something is to be heard before anyone is declared silent, so all edges are taken at once; the
+        // bound is for sockets that gain new ones meanwhile.
+        for _ in 0..=self.slots.len() / POLL_EVENTS {
             match self.poll.poll(&mut self.poll_events, timeout) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
@@ -169,10 +174,11 @@ impl Reactor {
             }
             self.take_edges();
             if self.poll_events.iter().count() < POLL_EVENTS {
-                return Ok(());
+                break;
             }
             timeout = Some(Duration::ZERO);
         }
+        Ok(())
     }
 
     fn take_edges(&mut self) {
@@ -343,12 +349,17 @@ impl Reactor {
         for _ in 0..ACCEPTS_PER_TURN {
             let Some(listener) = self.listener.as_ref().filter(|_| self.acceptable) else { return };
             match listener.accept() {
-                Ok((socket, peer)) => self.admit(socket, peer),
+                Ok((socket, peer)) => {
+                    self.accept_failing = false;
+                    self.admit(socket, peer);
+                }
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => self.acceptable = false,
                     io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}
                     _ => {
-                        log::warn!("cannot accept for now: {error}");
+                        if !mem::replace(&mut self.accept_failing, true) {
+                            log::warn!("cannot accept for now: {error}");
+                        }
                         self.accept_retry_ms = Some(self.now_ms + ACCEPT_RETRY_MS);
                         return;
                     }
@@ -401,3 +412,6 @@ fn enlist(list: &mut Vec<ConnId>, listed: &mut bool, id: ConnId, wanted: bool) {
         list.push(id);
     }
 }
+
+#[cfg(test)]
+mod tests;

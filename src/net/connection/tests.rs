@@ -102,9 +102,9 @@ impl Rig {
         self.events.iter().filter_map(reason).collect()
     }
 
-    fn texts(&self) -> Vec<&str> {
-        let text = |event| match event {
-            &NetEvent::Text { ref text, .. } => Some(text.as_str()),
+    fn texts<'a>(&'a self) -> Vec<&'a str> {
+        let text = |event: &'a NetEvent| match event {
+            NetEvent::Text { text, .. } => Some(text.as_str()),
             _ => None,
         };
         self.events.iter().filter_map(text).collect()
