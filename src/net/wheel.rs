@@ -12,9 +12,8 @@ use std::mem;
 pub const TICK_MS: u64 = 4;
 const DIGIT_BITS: u32 = 6;
 const SLOTS: usize = 1 << DIGIT_BITS;
-/// Five base-64 digits of 4 ms are 49 days; what lies further ahead is sorted in again when that is over.
+/// Five base-64 digits of 4 ms are 49 days; what lies further ahead is looked at again whenever its slot comes round.
 const LEVELS: usize = 5;
-const HORIZON_TICKS: u64 = 1 << (DIGIT_BITS * LEVELS as u32);
 
 #[derive(Debug)]
 struct Entry<T> {
@@ -32,7 +31,7 @@ struct Level<T> {
 /// Timers of one loop. Inserting is O(1), expiring O(1) per entry and level, an empty wheel costs a few comparisons.
 ///
 /// Invariants: every entry's tick is later than `elapsed`; an entry of level `l` agrees with `elapsed` in all digits above
-/// `l` (but for the clamped ones of the top level) and is ahead of it in digit `l`.
+/// `l` (the top level has no digits above) and is ahead of it in digit `l`.
 #[derive(Debug)]
 pub struct Wheel<T> {
     elapsed: u64,
@@ -98,10 +97,9 @@ impl<T> Wheel<T> {
             self.overdue.push(entry.item);
             return;
         }
-        let tick = entry.tick.min(self.elapsed.saturating_add(HORIZON_TICKS - 1));
-        let highest_bit = 63 - (tick ^ self.elapsed).leading_zeros();
+        let highest_bit = 63 - (entry.tick ^ self.elapsed).leading_zeros();
         let level = ((highest_bit / DIGIT_BITS) as usize).min(LEVELS - 1);
-        let slot = (tick >> (DIGIT_BITS * level as u32)) as usize % SLOTS;
+        let slot = (entry.tick >> (DIGIT_BITS * level as u32)) as usize % SLOTS;
         self.levels[level].occupied |= 1 << slot;
         self.levels[level].slots[slot].push(entry);
         self.len += 1;
@@ -203,6 +201,23 @@ mod tests {
         }
         fired.sort_unstable();
         assert_eq!(fired, due_at);
+    }
+
+    #[test]
+    fn a_deadline_beyond_the_horizon_fires_on_time_and_wakes_nobody_in_vain() {
+        let turn_ms = TICK_MS << (DIGIT_BITS * LEVELS as u32);
+        for (start_ms, ahead_ms) in [(0, turn_ms), (0, 3 * turn_ms), (1_000, turn_ms - 4), (1_000, 2 * turn_ms)] {
+            let mut wheel = Wheel::new(start_ms);
+            wheel.insert(start_ms + ahead_ms, 1);
+            let mut now_ms = start_ms;
+            while !wheel.is_empty() {
+                let deadline_ms = wheel.next_deadline_ms().expect("it is not empty");
+                assert!(deadline_ms > now_ms, "{deadline_ms} again");
+                now_ms = deadline_ms;
+                expired(&mut wheel, now_ms);
+            }
+            assert_eq!(now_ms, start_ms + ahead_ms);
+        }
     }
 
     #[test]

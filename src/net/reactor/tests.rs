@@ -5,6 +5,7 @@ use std::net::TcpStream as Client;
 use super::*;
 use crate::net::event::CloseReason;
 use crate::net::testing::client_frame;
+use crate::net::wheel::TICK_MS;
 
 const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
@@ -179,6 +180,19 @@ fn everyone_is_heard_before_anyone_is_declared_silent() {
     rig.run_until(2 * idle_timeout_ms + 20);
     let silent = |event: &&NetEvent| matches!(event, NetEvent::Closed { reason: CloseReason::IdleTimeout, .. });
     assert_eq!(rig.events.iter().filter(silent).count(), CLIENTS, "and silence is found in the end");
+}
+
+#[test]
+fn a_peer_that_ignores_our_close_is_dropped_long_before_its_heartbeat() {
+    let mut rig = Rig::new(NetConfig::default());
+    let _client = rig.upgrade(1);
+    rig.reactor.close(rig.upgraded[0], 1000, "");
+    rig.turn(0);
+    let close_timeout_ms = rig.reactor.config.close_timeout_ms;
+    rig.run_until(close_timeout_ms - 10);
+    assert_eq!(rig.reactor.open_connections(), 1);
+    rig.run_until(close_timeout_ms + TICK_MS);
+    assert_eq!(rig.reactor.open_connections(), 0);
 }
 
 #[test]
