@@ -56,7 +56,8 @@ fn answer(reactor: &mut Reactor, conn: ConnId, request: &Request) {
     }
 }
 
-/// Generous bounds, and no heartbeat: a conformance suite is neither slow on purpose nor fond of pings it did not ask for.
+/// Generous bounds, and no heartbeat: a conformance suite is neither slow on purpose nor fond of pings it did not ask
+/// for.
 fn config() -> NetConfig {
     NetConfig {
         heartbeat_ms: 0,

@@ -2,6 +2,8 @@
 //!
 //! Owns: their defaults, which come from `limits`. Must never know: where an operator sets them.
 
+#[cfg(doc)]
+use super::event::NetEvent;
 use crate::limits;
 
 /// What an operator, or a program with other needs than a chat server, may set.

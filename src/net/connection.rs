@@ -102,8 +102,8 @@ enum Phase {
 
 /// A connection.
 ///
-/// Invariants: `announced` exactly while the program knows of it and has not been told that it ended; `blocked` only while
-/// bytes are queued; in `Draining` and `Closed` nothing more is queued, and `announced` is false.
+/// Invariants: `announced` exactly while the program knows of it and has not been told that it ended; `blocked` only
+/// while bytes are queued; in `Draining` and `Closed` nothing more is queued, and `announced` is false.
 #[derive(Debug)]
 pub(super) struct Connection<S> {
     id: ConnId,
@@ -377,8 +377,8 @@ impl<S: Socket> Connection<S> {
         }
     }
 
-    /// Does what is due. `late_ms` is how long the loop did not run when it should have (the process was stopped, say):
-    /// time in which nobody could be heard is not held against the peer.
+    /// Does what is due. `late_ms` is how long the loop did not run when it should have (the process was stopped,
+    /// say): time in which nobody could be heard is not held against the peer.
     pub fn on_deadline(&mut self, late_ms: u64, turn: &mut Turn<'_>) {
         let now_ms = turn.now_ms;
         self.last_seen_ms = now_ms.min(self.last_seen_ms + late_ms);
@@ -455,7 +455,8 @@ impl<S: Socket> Connection<S> {
         }
     }
 
-    /// Closes at the program's wish, behind what it has pushed. Without a WebSocket there is nothing to say goodbye with.
+    /// Closes at the program's wish, behind what it has pushed. Without a WebSocket there is nothing to say goodbye
+    /// with.
     pub fn close(&mut self, code: u16, reason: &str, turn: &mut Turn<'_>) {
         let why = CloseReason::Local { code };
         match self.phase {

@@ -70,8 +70,8 @@ pub enum NetEvent {
         /// Whose.
         conn: ConnId,
     },
-    /// The conversation is over: nothing more will come from this connection, and what is pushed to it is dropped. (The
-    /// socket may take up to `close_timeout_ms` more to say goodbye.)
+    /// The conversation is over: nothing more will come from this connection, and what is pushed to it is dropped.
+    /// (The socket may take up to `close_timeout_ms` more to say goodbye.)
     Closed {
         /// Whose.
         conn: ConnId,

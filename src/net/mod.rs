@@ -3,8 +3,8 @@
 //! Owns: connections from accept to the last byte, and their deadlines. Must never know: what a message says. It may
 //! import `limits` and nothing else of this crate.
 //!
-//! A server's turn is: [`Reactor::wait`], read the clock, [`Reactor::collect`], handle the events (calling back into the
-//! reactor at will), [`Reactor::flush`].
+//! A server's turn is: [`Reactor::wait`], read the clock, [`Reactor::collect`], handle the events (calling back into
+//! the reactor at will), [`Reactor::flush`].
 
 mod config;
 mod connection;

@@ -44,7 +44,8 @@ pub fn encode_header(opcode: Opcode, payload_len: usize, out: &mut Vec<u8>) {
     header.format(payload_len as u64, out).expect("writing to a Vec cannot fail");
 }
 
-/// Bytes ready for the wire, shared by everyone they go to: one or several whole WebSocket frames, or an HTTP response.
+/// Bytes ready for the wire, shared by everyone they go to: one or several whole WebSocket frames, or an HTTP
+/// response.
 ///
 /// Cloning counts a reference. A slice shares the buffer of the frame it was cut from.
 #[derive(Debug, Clone)]
@@ -206,7 +207,8 @@ impl Outbox {
     }
 
     /// Writes until the queue or the socket's buffer is exhausted: a single piece from where it lies, several through
-    /// `gather`, because one contiguous write costs less than `writev` (see the cost table in the architecture document).
+    /// `gather`, because one contiguous write costs less than `writev` (see the cost table in the architecture
+    /// document).
     ///
     /// # Errors
     /// The socket's; the connection is of no more use.

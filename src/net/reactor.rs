@@ -2,8 +2,8 @@
 //!
 //! Owns: mio, the listener and every connection. Must never know: what is in the bytes.
 //!
-//! mio reports edges: a socket that is not read to its end is not reported again. So who is to be served is this loop's
-//! own list, and one read per connection and turn keeps it fair.
+//! mio reports edges: a socket that is not read to its end is not reported again. So who is to be served is this
+//! loop's own list, and one read per connection and turn keeps it fair.
 
 use std::io::{self, Read, Write};
 use std::mem;
@@ -63,8 +63,8 @@ struct Slot {
 
 /// Listens, and drives all connections of a process on one thread.
 ///
-/// Invariants: a slot is in each list at most once and knows it; every connection with a deadline has a wheel entry at or
-/// before it; a connection that wants to be read is in `ready`, one that wants to write in `marked`.
+/// Invariants: a slot is in each list at most once and knows it; every connection with a deadline has a wheel entry
+/// at or before it; a connection that wants to be read is in `ready`, one that wants to write in `marked`.
 pub struct Reactor {
     config: NetConfig,
     poll: Poll,
@@ -139,8 +139,8 @@ impl Reactor {
         self.local_addr
     }
 
-    /// A handle by which another thread ends a [`Reactor::wait`]. There is one per reactor, to be kept as long as it is
-    /// wanted: dropped, it takes back a wake that was not yet seen.
+    /// A handle by which another thread ends a [`Reactor::wait`]. There is one per reactor, to be kept as long as it
+    /// is wanted: dropped, it takes back a wake that was not yet seen.
     ///
     /// # Errors
     /// The process is out of descriptors.
@@ -148,7 +148,8 @@ impl Reactor {
         Waker::new(self.poll.registry(), external_token(key))
     }
 
-    /// Reports `source` as [`NetEvent::External`] with `key` when it becomes readable (an edge: it must then be emptied).
+    /// Reports `source` as [`NetEvent::External`] with `key` when it becomes readable (an edge: it must then be
+    /// emptied).
     ///
     /// # Errors
     /// The source cannot be polled.
@@ -164,8 +165,8 @@ impl Reactor {
         let busy = !self.ready.is_empty() || !self.pending.is_empty() || !self.marked.is_empty();
         let accepting = self.acceptable && self.accept_retry_ms.is_none();
         let mut timeout = if busy || accepting { Some(Duration::ZERO) } else { timeout_ms.map(Duration::from_millis) };
-        // Whoever has sent something is to be heard before anyone is declared silent, so all edges are taken at once; the
-        // bound is for sockets that gain new ones meanwhile.
+        // Whoever has sent something is to be heard before anyone is declared silent, so all edges are taken at once;
+        // the bound is for sockets that gain new ones meanwhile.
         for _ in 0..=self.slots.len() / POLL_EVENTS {
             match self.poll.poll(&mut self.poll_events, timeout) {
                 Ok(()) => {}
@@ -205,7 +206,8 @@ impl Reactor {
         }
     }
 
-    /// Accepts, reads and decodes what arrived, then does what is due by `now_ms`, appending what happened to `events`.
+    /// Accepts, reads and decodes what arrived, then does what is due by `now_ms`, appending what happened to
+    /// `events`.
     pub fn collect(&mut self, now_ms: u64, events: &mut Vec<NetEvent>) {
         self.now_ms = self.now_ms.max(now_ms);
         events.append(&mut self.pending);
@@ -246,8 +248,8 @@ impl Reactor {
         self.wheel.next_deadline_ms().into_iter().chain(self.accept_retry_ms).min()
     }
 
-    /// Grants the upgrade that `conn` asked for; it is a WebSocket from here on. A request that did not ask for one is
-    /// answered 426.
+    /// Grants the upgrade that `conn` asked for; it is a WebSocket from here on. A request that did not ask for one
+    /// is answered 426.
     pub fn upgrade(&mut self, conn: ConnId, subprotocol: Option<&str>) {
         self.call(conn, |connection, turn| connection.upgrade(subprotocol, turn));
     }

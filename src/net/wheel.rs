@@ -30,8 +30,8 @@ struct Level<T> {
 
 /// Timers of one loop. Inserting is O(1), expiring O(1) per entry and level, an empty wheel costs a few comparisons.
 ///
-/// Invariants: every entry's tick is later than `elapsed`; an entry of level `l` agrees with `elapsed` in all digits above
-/// `l` (the top level has no digits above) and is ahead of it in digit `l`.
+/// Invariants: every entry's tick is later than `elapsed`; an entry of level `l` agrees with `elapsed` in all digits
+/// above `l` (the top level has no digits above) and is ahead of it in digit `l`.
 #[derive(Debug)]
 pub struct Wheel<T> {
     elapsed: u64,
@@ -111,7 +111,8 @@ impl<T> Wheel<T> {
         let shift = DIGIT_BITS * level as u32;
         let digits = self.elapsed >> shift;
         let current = (digits % SLOTS as u64) as u32;
-        // Only the top level wraps around; there a distance of a whole turn is a slot reached again, not the current one.
+        // Only the top level wraps around; there a distance of a whole turn is a slot reached again, not the current
+        // one.
         let occupied = self.levels[level].occupied.rotate_right(current) & !1;
         let distance = if occupied == 0 { SLOTS as u32 } else { occupied.trailing_zeros() };
         let slot = (current + distance) as usize % SLOTS;

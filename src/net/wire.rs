@@ -1,10 +1,11 @@
 //! WebSocket input: what tungstenite reads from, and how little of it a quiet connection keeps.
 //!
-//! Owns: the stream that tungstenite sees and the state of a half received message. Must never know: sockets, outboxes.
+//! Owns: the stream that tungstenite sees and the state of a half received message. Must never know: sockets,
+//! outboxes.
 //!
-//! A [`WebSocketContext`] that has consumed whole messages only is as good as new, so connections between messages share
-//! one. Whether input ends between messages is told by [`Boundary`], which reads frame headers and judges nothing;
-//! tungstenite stays the judge of everything else.
+//! A [`WebSocketContext`] that has consumed whole messages only is as good as new, so connections between messages
+//! share one. Whether input ends between messages is told by [`Boundary`], which reads frame headers and judges
+//! nothing; tungstenite stays the judge of everything else.
 
 use std::io::{self, Cursor, Read, Write};
 use std::mem;
@@ -62,7 +63,8 @@ impl Boundary {
         self.header_len == 0 && self.payload_left == 0 && !self.fragmented
     }
 
-    /// Moves over `input`. Costs one step per frame, however long its payload. Input that is no frame leaves it unclean.
+    /// Moves over `input`. Costs one step per frame, however long its payload. Input that is no frame leaves it
+    /// unclean.
     fn advance(&mut self, mut input: &[u8]) {
         loop {
             let skipped = self.payload_left.min(input.len() as u64);
