@@ -6,12 +6,11 @@
 use std::io;
 use std::mem;
 
-use tungstenite::{Bytes, Utf8Bytes};
-
-use super::http::{self, Progress, Refusal, Request, RequestReader, Response};
+use super::config::NetConfig;
+use super::event::{CloseReason, ConnId, NetEvent};
+use super::http::{self, Progress, Refusal, RequestReader, Response};
 use super::outbox::{Drain, Frame, GATHER_BYTES, Outbox};
 use super::wire::{Decoder, Incoming, Partial};
-use crate::limits;
 
 /// Bytes read from one socket per turn, so that none can keep the others waiting.
 const READ_BYTES: usize = 64 * 1024;
@@ -27,168 +26,6 @@ pub(super) trait Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
     /// Tells the peer that nothing more will be sent.
     fn shutdown_write(&mut self) -> io::Result<()>;
-}
-
-/// Names a connection for as long as the process lives; when it is gone, its name does nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ConnId(u64);
-
-impl ConnId {
-    pub(super) fn new(slot: u32, generation: u32) -> Self {
-        ConnId(u64::from(generation) << 32 | u64::from(slot))
-    }
-
-    pub(super) fn slot(self) -> usize {
-        self.0 as u32 as usize
-    }
-
-    /// Zero is never the generation of a connection.
-    pub(super) fn generation(self) -> u32 {
-        (self.0 >> 32) as u32
-    }
-
-    /// As a number that [`ConnId::from_bits`] takes back.
-    pub fn to_bits(self) -> u64 {
-        self.0
-    }
-
-    /// The name whose [`ConnId::to_bits`] this is.
-    pub fn from_bits(bits: u64) -> Self {
-        ConnId(bits)
-    }
-}
-
-/// What an operator, or a program with other needs than a chat server, may set.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NetConfig {
-    /// Interval of [`NetEvent::HeartbeatDue`]; 0 is never.
-    pub heartbeat_ms: u64,
-    /// Silence after which a WebSocket is closed; 0 is never.
-    pub idle_timeout_ms: u64,
-    /// The code it is closed with.
-    pub idle_close_code: u16,
-    /// Time for a request to arrive, and the longest pause between two requests.
-    pub handshake_timeout_ms: u64,
-    /// Time a socket with queued bytes may take none of them.
-    pub write_timeout_ms: u64,
-    /// Time from our close frame (or last response) to the end of the connection.
-    pub close_timeout_ms: u64,
-    /// Largest request head; 431 beyond it.
-    pub head_bytes_max: usize,
-    /// Largest request body; 413 beyond it.
-    pub body_bytes_max: usize,
-    /// Largest WebSocket message and frame; 1009 beyond it.
-    pub message_bytes_max: usize,
-    /// Whether binary messages are taken; 1003 if not.
-    pub accept_binary: bool,
-    /// Queued bytes below which a connection that was blocked is [`NetEvent::Drained`] and read again.
-    pub outbox_low_water_bytes: usize,
-    /// Queued bytes above which a connection is not read.
-    pub outbox_high_water_bytes: usize,
-    /// Connections at a time; 503 beyond it.
-    pub connections_max: usize,
-}
-
-impl Default for NetConfig {
-    fn default() -> Self {
-        NetConfig {
-            heartbeat_ms: limits::HEARTBEAT_MS,
-            idle_timeout_ms: limits::OFFLINE_TIMEOUT_MS,
-            idle_close_code: 4000,
-            handshake_timeout_ms: limits::HANDSHAKE_TIMEOUT_MS,
-            write_timeout_ms: limits::WRITE_TIMEOUT_MS,
-            close_timeout_ms: limits::CLOSE_TIMEOUT_MS,
-            head_bytes_max: limits::HEAD_BYTES_MAX,
-            body_bytes_max: 0,
-            message_bytes_max: limits::MESSAGE_BYTES_MAX,
-            accept_binary: false,
-            outbox_low_water_bytes: limits::OUTBOX_LOW_WATER_BYTES,
-            outbox_high_water_bytes: limits::OUTBOX_HIGH_WATER_BYTES,
-            connections_max: u32::MAX as usize,
-        }
-    }
-}
-
-/// What happened on the network.
-#[derive(Debug)]
-pub enum NetEvent {
-    /// A request is complete. To be answered by `respond` or `upgrade`, at once or later. With its first request a
-    /// connection becomes known; from then on it ends with exactly one [`NetEvent::Closed`].
-    Request {
-        /// Who asks.
-        conn: ConnId,
-        /// What for.
-        request: Box<Request>,
-    },
-    /// A text message.
-    Text {
-        /// From whom.
-        conn: ConnId,
-        /// All of it.
-        text: Utf8Bytes,
-    },
-    /// A binary message; only where `accept_binary` is set.
-    Binary {
-        /// From whom.
-        conn: ConnId,
-        /// All of it.
-        data: Bytes,
-    },
-    /// Time to push a ping (and whatever else) to this WebSocket.
-    HeartbeatDue {
-        /// To whom.
-        conn: ConnId,
-    },
-    /// A socket that had been full has taken bytes, and less than `outbox_low_water_bytes` are queued for it.
-    Drained {
-        /// Whose.
-        conn: ConnId,
-    },
-    /// The conversation is over: nothing more will come from this connection, and what is pushed to it is dropped. (The
-    /// socket may take up to `close_timeout_ms` more to say goodbye.)
-    Closed {
-        /// Whose.
-        conn: ConnId,
-        /// Why.
-        reason: CloseReason,
-    },
-    /// A source that was registered with this key is ready, or its waker was called.
-    External {
-        /// The key.
-        key: usize,
-    },
-}
-
-/// Why a connection ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CloseReason {
-    /// The peer sent a close frame.
-    PeerClosed {
-        /// Its code, if it had one.
-        code: Option<u16>,
-    },
-    /// The peer's end of the stream, without a close frame.
-    Eof,
-    /// The connection was reset, or failed otherwise.
-    Reset,
-    /// Nothing arrived for `idle_timeout_ms`.
-    IdleTimeout,
-    /// The peer took nothing for `write_timeout_ms`.
-    Stalled,
-    /// The peer broke the WebSocket protocol or a bound.
-    Protocol {
-        /// The code it was told.
-        code: u16,
-    },
-    /// Closed by the program.
-    Local {
-        /// The code it gave.
-        code: u16,
-    },
-    /// The next request did not arrive in time.
-    HandshakeTimeout,
-    /// The last HTTP exchange is over.
-    HttpDone,
 }
 
 /// What all connections of a loop share, because each needs it for moments only.
@@ -265,8 +102,8 @@ enum Phase {
 
 /// A connection.
 ///
-/// Invariants: `announced` exactly while the program knows of it and has not been told that it ended; `blocked` only while
-/// bytes are queued; in `Draining` and `Closed` nothing more is queued, and `announced` is false.
+/// Invariants: `announced` exactly while the program knows of it and has not been told that it ended; `blocked` only
+/// while bytes are queued; in `Draining` and `Closed` nothing more is queued, and `announced` is false.
 #[derive(Debug)]
 pub(super) struct Connection<S> {
     id: ConnId,
@@ -348,8 +185,10 @@ impl<S: Socket> Connection<S> {
         let phase_ms = match &self.phase {
             Phase::Head(head) => head.since_ms + config.handshake_timeout_ms,
             Phase::WebSocket { heartbeat_at_ms, .. } => self.idle_at_ms(config).min(*heartbeat_at_ms),
+            Phase::Answer(_) => u64::MAX,
+            // Neither waits for room in the socket.
             Phase::Draining { deadline_ms, .. } => return *deadline_ms,
-            Phase::Answer(_) | Phase::Closed => u64::MAX,
+            Phase::Closed => return u64::MAX,
         };
         phase_ms.min(self.stalled_at_ms(config))
     }
@@ -538,8 +377,8 @@ impl<S: Socket> Connection<S> {
         }
     }
 
-    /// Does what is due. `late_ms` is how long the loop did not run when it should have (the process was stopped, say):
-    /// time in which nobody could be heard is not held against the peer.
+    /// Does what is due. `late_ms` is how long the loop did not run when it should have (the process was stopped,
+    /// say): time in which nobody could be heard is not held against the peer.
     pub fn on_deadline(&mut self, late_ms: u64, turn: &mut Turn<'_>) {
         let now_ms = turn.now_ms;
         self.last_seen_ms = now_ms.min(self.last_seen_ms + late_ms);
@@ -616,7 +455,8 @@ impl<S: Socket> Connection<S> {
         }
     }
 
-    /// Closes at the program's wish, behind what it has pushed. Without a WebSocket there is nothing to say goodbye with.
+    /// Closes at the program's wish, behind what it has pushed. Without a WebSocket there is nothing to say goodbye
+    /// with.
     pub fn close(&mut self, code: u16, reason: &str, turn: &mut Turn<'_>) {
         let why = CloseReason::Local { code };
         match self.phase {
@@ -676,3 +516,6 @@ fn failure(code: u16) -> &'static str {
         _ => "protocol error",
     }
 }
+
+#[cfg(test)]
+mod tests;

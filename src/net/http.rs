@@ -1,4 +1,5 @@
-//! HTTP/1.1 request heads and responses (RFC 9110, RFC 9112) and the WebSocket opening handshake (RFC 6455 section 4.2).
+//! HTTP/1.1 request heads and responses (RFC 9110, RFC 9112) and the WebSocket opening handshake (RFC 6455 section
+//! 4.2).
 //!
 //! Owns: the syntax and the message framing. Must never know: sockets, paths, what a request is for.
 
@@ -202,7 +203,8 @@ pub(super) enum Progress {
     Complete { request: Box<Request>, rest: Vec<u8> },
 }
 
-/// Collects a request from the pieces in which it arrives, looking at each byte once or twice, however small they are.
+/// Collects a request from the pieces in which it arrives, looking at each byte once or twice, however small they
+/// are.
 #[derive(Debug, Default)]
 pub(super) struct RequestReader {
     bytes: Vec<u8>,
@@ -400,3 +402,6 @@ fn reason(status: u16) -> &'static str {
         _ => "",
     }
 }
+
+#[cfg(test)]
+mod tests;

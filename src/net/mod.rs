@@ -3,17 +3,22 @@
 //! Owns: connections from accept to the last byte, and their deadlines. Must never know: what a message says. It may
 //! import `limits` and nothing else of this crate.
 //!
-//! A server's turn is: [`Reactor::wait`], read the clock, [`Reactor::collect`], handle the events (calling back into the
-//! reactor at will), [`Reactor::flush`].
+//! A server's turn is: [`Reactor::wait`], read the clock, [`Reactor::collect`], handle the events (calling back into
+//! the reactor at will), [`Reactor::flush`].
 
+mod config;
 mod connection;
+mod event;
 pub mod http;
 mod outbox;
 mod reactor;
+#[cfg(test)]
+mod testing;
 mod wheel;
 mod wire;
 
-pub use connection::{CloseReason, ConnId, NetConfig, NetEvent};
+pub use config::NetConfig;
+pub use event::{CloseReason, ConnId, NetEvent};
 pub use outbox::{Frame, Opcode, encode_header};
 pub use reactor::Reactor;
 pub use wheel::{TICK_MS, Wheel};

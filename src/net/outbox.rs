@@ -44,7 +44,8 @@ pub fn encode_header(opcode: Opcode, payload_len: usize, out: &mut Vec<u8>) {
     header.format(payload_len as u64, out).expect("writing to a Vec cannot fail");
 }
 
-/// Bytes ready for the wire, shared by everyone they go to: one or several whole WebSocket frames, or an HTTP response.
+/// Bytes ready for the wire, shared by everyone they go to: one or several whole WebSocket frames, or an HTTP
+/// response.
 ///
 /// Cloning counts a reference. A slice shares the buffer of the frame it was cut from.
 #[derive(Debug, Clone)]
@@ -79,7 +80,9 @@ impl Frame {
         let mut payload = Vec::new();
         if let Some(code) = code {
             payload.extend_from_slice(&code.to_be_bytes());
-            payload.extend_from_slice(&reason.as_bytes()[..reason.floor_char_boundary(CONTROL_BYTES_MAX - 2)]);
+            let room = reason.len().min(CONTROL_BYTES_MAX - 2);
+            let cut = (0..=room).rev().find(|&at| reason.is_char_boundary(at)).expect("a string begins at a boundary");
+            payload.extend_from_slice(&reason.as_bytes()[..cut]);
         }
         Frame::encode(Opcode::Close, &payload)
     }
@@ -141,7 +144,7 @@ enum Pieces {
     #[default]
     Empty,
     One(Frame),
-    Many(Box<VecDeque<Frame>>),
+    Many(VecDeque<Frame>),
 }
 
 /// How an attempt to write ended.
@@ -186,7 +189,7 @@ impl Outbox {
         }
         self.pieces = match std::mem::take(&mut self.pieces) {
             Pieces::Empty => Pieces::One(frame),
-            Pieces::One(first) => Pieces::Many(Box::new(VecDeque::from([first, frame]))),
+            Pieces::One(first) => Pieces::Many(VecDeque::from([first, frame])),
             Pieces::Many(mut queue) => {
                 queue.push_back(frame);
                 Pieces::Many(queue)
@@ -204,7 +207,8 @@ impl Outbox {
     }
 
     /// Writes until the queue or the socket's buffer is exhausted: a single piece from where it lies, several through
-    /// `gather`, because one contiguous write costs less than `writev` (see the cost table in the architecture document).
+    /// `gather`, because one contiguous write costs less than `writev` (see the cost table in the architecture
+    /// document).
     ///
     /// # Errors
     /// The socket's; the connection is of no more use.
@@ -290,5 +294,102 @@ fn collect(queue: &VecDeque<Frame>, skip: usize, gather: &mut Vec<u8>) {
         if gather.len() == GATHER_BYTES {
             break;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::testing::{ScriptedSocket, Step};
+
+    fn frames() -> Vec<Frame> {
+        let batch = Frame::from_encoded((0..40).collect());
+        vec![Frame::text(b"one"), batch.slice(0..10), batch.slice(10..30), Frame::ping(b""), batch.slice(30..40)]
+    }
+
+    fn bytes_of(frames: &[Frame]) -> Vec<u8> {
+        frames.iter().flat_map(|frame| frame.as_bytes().to_vec()).collect()
+    }
+
+    #[test]
+    fn headers_use_the_shortest_length_form() {
+        for (len, header) in
+            [(0, &[0x81, 0][..]), (125, &[0x81, 125]), (126, &[0x81, 126, 0, 126]), (65_535, &[0x81, 126, 255, 255])]
+        {
+            assert_eq!(Frame::text(&vec![b'x'; len]).as_bytes()[..header.len()], *header);
+        }
+        let mut out = Vec::new();
+        encode_header(Opcode::Binary, 65_536, &mut out);
+        assert_eq!(out, [0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
+    }
+
+    #[test]
+    fn close_reason_is_cut_between_characters() {
+        let frame = Frame::close(Some(1000), &"ä".repeat(100));
+        assert_eq!(frame.as_bytes()[..4], [0x88, 124, 3, 232]);
+        assert!(std::str::from_utf8(&frame.as_bytes()[4..]).is_ok());
+        assert_eq!(Frame::close(None, "unused").as_bytes(), [0x88, 0]);
+    }
+
+    #[test]
+    fn queue_survives_a_socket_that_takes_any_number_of_bytes_at_a_time() {
+        let want = bytes_of(&frames());
+        for at in 0..want.len() {
+            let mut outbox = Outbox::default();
+            frames().into_iter().for_each(|frame| outbox.push(frame));
+            let steps = [Step::Take(at), Step::Block, Step::Take(1), Step::Block];
+            let mut socket = ScriptedSocket::writing(steps.into_iter().filter(|step| !matches!(step, Step::Take(0))));
+            let mut gather = Vec::new();
+            let first = outbox.write_to(&mut socket, &mut gather).unwrap();
+            assert_eq!(first, Drain::Blocked { written: at });
+            assert_eq!(outbox.bytes(), want.len() - at);
+            while outbox.write_to(&mut socket, &mut gather).unwrap() != Drain::Emptied {}
+            assert_eq!(socket.written, want, "cut at {at}");
+            assert!(matches!(outbox.pieces, Pieces::Empty), "storage is given back");
+        }
+    }
+
+    #[test]
+    fn neighbouring_slices_become_one_piece() {
+        let batch = Frame::from_encoded(vec![7; 30]);
+        let mut outbox = Outbox::default();
+        outbox.push(batch.slice(0..10));
+        outbox.push(batch.slice(10..30));
+        assert!(matches!(outbox.pieces, Pieces::One(_)));
+        outbox.push(batch.slice(0..10));
+        assert!(matches!(outbox.pieces, Pieces::Many(_)), "a gap or repeat is a piece of its own");
+        assert_eq!(outbox.bytes(), 40);
+    }
+
+    #[test]
+    fn several_pieces_leave_in_one_write() {
+        let mut outbox = Outbox::default();
+        frames().into_iter().for_each(|frame| outbox.push(frame));
+        let mut socket = ScriptedSocket::writing([]);
+        assert_eq!(outbox.write_to(&mut socket, &mut Vec::new()).unwrap(), Drain::Emptied);
+        assert_eq!((socket.writes, socket.written), (1, bytes_of(&frames())));
+    }
+
+    #[test]
+    fn abandon_keeps_only_the_piece_that_is_partly_sent() {
+        for (sent, kept) in [(0, 0), (2, 3), (5, 0), (9, 26)] {
+            let mut outbox = Outbox::default();
+            frames().into_iter().for_each(|frame| outbox.push(frame));
+            let steps = [Step::Take(sent), Step::Block];
+            let mut socket = ScriptedSocket::writing(steps.into_iter().filter(|step| !matches!(step, Step::Take(0))));
+            outbox.write_to(&mut socket, &mut Vec::new()).unwrap();
+            outbox.abandon();
+            assert_eq!(outbox.bytes(), kept, "after {sent} bytes");
+        }
+    }
+
+    #[test]
+    fn a_long_queue_leaves_in_contiguous_writes() {
+        let mut outbox = Outbox::default();
+        let long: Vec<Frame> = (0..5).map(|n| Frame::binary(&vec![n; 30_000])).collect();
+        long.iter().for_each(|frame| outbox.push(frame.clone()));
+        let mut socket = ScriptedSocket::writing([]);
+        outbox.write_to(&mut socket, &mut Vec::new()).unwrap();
+        assert_eq!((socket.writes, socket.written == bytes_of(&long)), (3, true));
     }
 }

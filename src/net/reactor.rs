@@ -2,8 +2,8 @@
 //!
 //! Owns: mio, the listener and every connection. Must never know: what is in the bytes.
 //!
-//! mio reports edges: a socket that is not read to its end is not reported again. So who is to be served is this loop's
-//! own list, and one read per connection and turn keeps it fair.
+//! mio reports edges: a socket that is not read to its end is not reported again. So who is to be served is this
+//! loop's own list, and one read per connection and turn keeps it fair.
 
 use std::io::{self, Read, Write};
 use std::mem;
@@ -16,7 +16,9 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
 use socket2::{Domain, Socket as RawSocket, Type};
 
-use super::connection::{ConnId, Connection, NetConfig, NetEvent, Shared, Socket, Turn};
+use super::config::NetConfig;
+use super::connection::{Connection, Shared, Socket, Turn};
+use super::event::{ConnId, NetEvent};
 use super::http::{Refusal, Response};
 use super::outbox::Frame;
 use super::wheel::Wheel;
@@ -28,7 +30,7 @@ const ACCEPTS_PER_TURN: usize = 256;
 const ACCEPT_RETRY_MS: u64 = 100;
 /// Connections beyond `connections_max` that may be hearing their refusal; more are dropped without a word.
 const REFUSALS_MAX: usize = 64;
-/// Tokens below this are the keys of external sources: generation 0 belongs to no connection.
+/// Tokens below this are keys of external sources: generation 0 belongs to no connection.
 const TOKEN_LISTENER: Token = Token(u32::MAX as usize);
 
 const _: () = assert!(usize::BITS == 64, "a token holds a connection's slot and generation");
@@ -61,8 +63,8 @@ struct Slot {
 
 /// Listens, and drives all connections of a process on one thread.
 ///
-/// Invariants: a slot is in each list at most once and knows it; every connection with a deadline has a wheel entry at or
-/// before it; a connection that wants to be read is in `ready`, one that wants to write in `marked`.
+/// Invariants: a slot is in each list at most once and knows it; every connection with a deadline has a wheel entry
+/// at or before it; a connection that wants to be read is in `ready`, one that wants to write in `marked`.
 pub struct Reactor {
     config: NetConfig,
     poll: Poll,
@@ -72,6 +74,8 @@ pub struct Reactor {
     /// The listener has not been emptied since its last edge.
     acceptable: bool,
     accept_retry_ms: Option<u64>,
+    /// The last accept failed, and that has been logged.
+    accept_failing: bool,
     slots: Slab<Slot>,
     generation: u32,
     shared: Shared,
@@ -115,6 +119,7 @@ impl Reactor {
             local_addr,
             acceptable: false,
             accept_retry_ms: None,
+            accept_failing: false,
             slots: Slab::new(),
             generation: 0,
             ready: Vec::new(),
@@ -134,7 +139,8 @@ impl Reactor {
         self.local_addr
     }
 
-    /// A handle by which another thread ends a [`Reactor::wait`]. There is one per reactor.
+    /// A handle by which another thread ends a [`Reactor::wait`]. There is one per reactor, to be kept as long as it
+    /// is wanted: dropped, it takes back a wake that was not yet seen.
     ///
     /// # Errors
     /// The process is out of descriptors.
@@ -142,7 +148,8 @@ impl Reactor {
         Waker::new(self.poll.registry(), external_token(key))
     }
 
-    /// Reports `source` as [`NetEvent::External`] with `key` when it becomes readable (an edge: it must then be emptied).
+    /// Reports `source` as [`NetEvent::External`] with `key` when it becomes readable (an edge: it must then be
+    /// emptied).
     ///
     /// # Errors
     /// The source cannot be polled.
@@ -158,8 +165,9 @@ impl Reactor {
         let busy = !self.ready.is_empty() || !self.pending.is_empty() || !self.marked.is_empty();
         let accepting = self.acceptable && self.accept_retry_ms.is_none();
         let mut timeout = if busy || accepting { Some(Duration::ZERO) } else { timeout_ms.map(Duration::from_millis) };
-        // Whoever has sent something is to be heard before anyone is declared silent, so all edges are taken at once.
-        loop {
+        // Whoever has sent something is to be heard before anyone is declared silent, so all edges are taken at once;
+        // the bound is for sockets that gain new ones meanwhile.
+        for _ in 0..=self.slots.len() / POLL_EVENTS {
             match self.poll.poll(&mut self.poll_events, timeout) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
@@ -167,10 +175,11 @@ impl Reactor {
             }
             self.take_edges();
             if self.poll_events.iter().count() < POLL_EVENTS {
-                return Ok(());
+                break;
             }
             timeout = Some(Duration::ZERO);
         }
+        Ok(())
     }
 
     fn take_edges(&mut self) {
@@ -197,7 +206,8 @@ impl Reactor {
         }
     }
 
-    /// Accepts, reads and decodes what arrived, then does what is due by `now_ms`, appending what happened to `events`.
+    /// Accepts, reads and decodes what arrived, then does what is due by `now_ms`, appending what happened to
+    /// `events`.
     pub fn collect(&mut self, now_ms: u64, events: &mut Vec<NetEvent>) {
         self.now_ms = self.now_ms.max(now_ms);
         events.append(&mut self.pending);
@@ -238,8 +248,8 @@ impl Reactor {
         self.wheel.next_deadline_ms().into_iter().chain(self.accept_retry_ms).min()
     }
 
-    /// Grants the upgrade that `conn` asked for; it is a WebSocket from here on. A request that did not ask for one is
-    /// answered 426.
+    /// Grants the upgrade that `conn` asked for; it is a WebSocket from here on. A request that did not ask for one
+    /// is answered 426.
     pub fn upgrade(&mut self, conn: ConnId, subprotocol: Option<&str>) {
         self.call(conn, |connection, turn| connection.upgrade(subprotocol, turn));
     }
@@ -341,12 +351,17 @@ impl Reactor {
         for _ in 0..ACCEPTS_PER_TURN {
             let Some(listener) = self.listener.as_ref().filter(|_| self.acceptable) else { return };
             match listener.accept() {
-                Ok((socket, peer)) => self.admit(socket, peer),
+                Ok((socket, peer)) => {
+                    self.accept_failing = false;
+                    self.admit(socket, peer);
+                }
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => self.acceptable = false,
                     io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}
                     _ => {
-                        log::warn!("cannot accept for now: {error}");
+                        if !mem::replace(&mut self.accept_failing, true) {
+                            log::warn!("cannot accept for now: {error}");
+                        }
                         self.accept_retry_ms = Some(self.now_ms + ACCEPT_RETRY_MS);
                         return;
                     }
@@ -399,3 +414,6 @@ fn enlist(list: &mut Vec<ConnId>, listed: &mut bool, id: ConnId, wanted: bool) {
         list.push(id);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,9 +12,8 @@ use std::mem;
 pub const TICK_MS: u64 = 4;
 const DIGIT_BITS: u32 = 6;
 const SLOTS: usize = 1 << DIGIT_BITS;
-/// Five base-64 digits of 4 ms are 49 days; what lies further ahead is sorted in again when that is over.
+/// Five base-64 digits of 4 ms are 49 days; what lies further ahead is looked at again whenever its slot comes round.
 const LEVELS: usize = 5;
-const HORIZON_TICKS: u64 = 1 << (DIGIT_BITS * LEVELS as u32);
 
 #[derive(Debug)]
 struct Entry<T> {
@@ -31,8 +30,8 @@ struct Level<T> {
 
 /// Timers of one loop. Inserting is O(1), expiring O(1) per entry and level, an empty wheel costs a few comparisons.
 ///
-/// Invariants: every entry's tick is later than `elapsed`; an entry of level `l` agrees with `elapsed` in all digits above
-/// `l` (but for the clamped ones of the top level) and is ahead of it in digit `l`.
+/// Invariants: every entry's tick is later than `elapsed`; an entry of level `l` agrees with `elapsed` in all digits
+/// above `l` (the top level has no digits above) and is ahead of it in digit `l`.
 #[derive(Debug)]
 pub struct Wheel<T> {
     elapsed: u64,
@@ -98,10 +97,9 @@ impl<T> Wheel<T> {
             self.overdue.push(entry.item);
             return;
         }
-        let tick = entry.tick.min(self.elapsed.saturating_add(HORIZON_TICKS - 1));
-        let highest_bit = 63 - (tick ^ self.elapsed).leading_zeros();
+        let highest_bit = 63 - (entry.tick ^ self.elapsed).leading_zeros();
         let level = ((highest_bit / DIGIT_BITS) as usize).min(LEVELS - 1);
-        let slot = (tick >> (DIGIT_BITS * level as u32)) as usize % SLOTS;
+        let slot = (entry.tick >> (DIGIT_BITS * level as u32)) as usize % SLOTS;
         self.levels[level].occupied |= 1 << slot;
         self.levels[level].slots[slot].push(entry);
         self.len += 1;
@@ -113,7 +111,8 @@ impl<T> Wheel<T> {
         let shift = DIGIT_BITS * level as u32;
         let digits = self.elapsed >> shift;
         let current = (digits % SLOTS as u64) as u32;
-        // Only the top level wraps around; there a distance of a whole turn is a slot reached again, not the current one.
+        // Only the top level wraps around; there a distance of a whole turn is a slot reached again, not the current
+        // one.
         let occupied = self.levels[level].occupied.rotate_right(current) & !1;
         let distance = if occupied == 0 { SLOTS as u32 } else { occupied.trailing_zeros() };
         let slot = (current + distance) as usize % SLOTS;
@@ -129,5 +128,124 @@ impl<T> Wheel<T> {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Small, seeded, good enough to scatter deadlines (xorshift64*).
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, bound: u64) -> u64 {
+            self.0 ^= self.0 >> 12;
+            self.0 ^= self.0 << 25;
+            self.0 ^= self.0 >> 27;
+            (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 16) % bound
+        }
+    }
+
+    fn expired(wheel: &mut Wheel<u64>, now_ms: u64) -> Vec<u64> {
+        let mut due = Vec::new();
+        wheel.expire(now_ms, &mut due);
+        due
+    }
+
+    #[test]
+    fn wheel_fires_what_a_sorted_list_would_fire() {
+        for seed in 1..=200 {
+            let mut random = Random(seed);
+            let mut now_ms = random.below(1 << 42);
+            let (mut wheel, mut model) = (Wheel::new(now_ms), Vec::new());
+            for item in 0..300_u64 {
+                // Spans from one tick to beyond the horizon, so that every level is used.
+                let span = 1 << random.below(34);
+                let at_ms = (now_ms + random.below(span)).saturating_sub(random.below(20));
+                wheel.insert(at_ms, item);
+                model.push((at_ms, item));
+                if random.below(3) == 0 {
+                    let jump = 1 << random.below(34);
+                    now_ms += random.below(jump);
+                    let tick_start_ms = now_ms / TICK_MS * TICK_MS;
+                    let mut want: Vec<u64> =
+                        model.extract_if(.., |(at_ms, _)| *at_ms <= tick_start_ms).map(|(_, item)| item).collect();
+                    let mut got = expired(&mut wheel, now_ms);
+                    want.sort_unstable();
+                    got.sort_unstable();
+                    // What was inserted in the past fires at once, within the tick or not.
+                    model.retain(|(_, item)| !got.contains(item));
+                    assert!(want.iter().all(|item| got.contains(item)), "seed {seed}: {want:?} due, {got:?} fired");
+                    assert_eq!(wheel.len(), model.len(), "seed {seed}: fired early or lost");
+                    assert!(model.iter().all(|(at_ms, _)| *at_ms > tick_start_ms), "seed {seed}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn following_next_deadline_fires_each_entry_within_its_tick() {
+        let mut random = Random(7);
+        let mut wheel = Wheel::new(1_000);
+        let mut due_at: Vec<u64> = (0..500).map(|_| 1_001 + random.below(100_000_000)).collect();
+        for &at_ms in &due_at {
+            wheel.insert(at_ms, at_ms);
+        }
+        due_at.sort_unstable();
+        let mut fired = Vec::new();
+        while let Some(deadline_ms) = wheel.next_deadline_ms() {
+            for at_ms in expired(&mut wheel, deadline_ms) {
+                assert!(at_ms <= deadline_ms && deadline_ms < at_ms + TICK_MS, "{at_ms} fired at {deadline_ms}");
+                fired.push(at_ms);
+            }
+        }
+        fired.sort_unstable();
+        assert_eq!(fired, due_at);
+    }
+
+    #[test]
+    fn a_deadline_beyond_the_horizon_fires_on_time_and_wakes_nobody_in_vain() {
+        let turn_ms = TICK_MS << (DIGIT_BITS * LEVELS as u32);
+        for (start_ms, ahead_ms) in [(0, turn_ms), (0, 3 * turn_ms), (1_000, turn_ms - 4), (1_000, 2 * turn_ms)] {
+            let mut wheel = Wheel::new(start_ms);
+            wheel.insert(start_ms + ahead_ms, 1);
+            let mut now_ms = start_ms;
+            while !wheel.is_empty() {
+                let deadline_ms = wheel.next_deadline_ms().expect("it is not empty");
+                assert!(deadline_ms > now_ms, "{deadline_ms} again");
+                now_ms = deadline_ms;
+                expired(&mut wheel, now_ms);
+            }
+            assert_eq!(now_ms, start_ms + ahead_ms);
+        }
+    }
+
+    #[test]
+    fn entries_fire_in_order_of_their_ticks() {
+        let mut wheel = Wheel::new(0);
+        for at_ms in [90_000, 8, 4_000, 300, 70_000_000, 12] {
+            wheel.insert(at_ms, at_ms);
+        }
+        assert_eq!(expired(&mut wheel, 80_000_000), [8, 12, 300, 4_000, 90_000, 70_000_000]);
+        assert!(wheel.is_empty());
+    }
+
+    #[test]
+    fn past_entries_fire_at_once_and_only_once() {
+        let mut wheel = Wheel::new(5_000);
+        wheel.insert(100, 1);
+        assert_eq!(wheel.next_deadline_ms(), Some(5_000));
+        assert_eq!(expired(&mut wheel, 5_000), [1]);
+        assert_eq!(expired(&mut wheel, 6_000), []);
+        assert_eq!(wheel.next_deadline_ms(), None);
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_changes_nothing() {
+        let mut wheel = Wheel::new(5_000);
+        wheel.insert(6_000, 1);
+        assert_eq!(expired(&mut wheel, 1_000), []);
+        assert_eq!(expired(&mut wheel, 6_000), [1]);
     }
 }

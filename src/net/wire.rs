@@ -1,10 +1,11 @@
 //! WebSocket input: what tungstenite reads from, and how little of it a quiet connection keeps.
 //!
-//! Owns: the stream that tungstenite sees and the state of a half received message. Must never know: sockets, outboxes.
+//! Owns: the stream that tungstenite sees and the state of a half received message. Must never know: sockets,
+//! outboxes.
 //!
-//! A [`WebSocketContext`] that has consumed whole messages only is as good as new, so connections between messages share
-//! one. Whether input ends between messages is told by [`Boundary`], which reads frame headers and judges nothing;
-//! tungstenite stays the judge of everything else.
+//! A [`WebSocketContext`] that has consumed whole messages only is as good as new, so connections between messages
+//! share one. Whether input ends between messages is told by [`Boundary`], which reads frame headers and judges
+//! nothing; tungstenite stays the judge of everything else.
 
 use std::io::{self, Cursor, Read, Write};
 use std::mem;
@@ -62,7 +63,8 @@ impl Boundary {
         self.header_len == 0 && self.payload_left == 0 && !self.fragmented
     }
 
-    /// Moves over `input`. Costs one step per frame, however long its payload. Input that is no frame leaves it unclean.
+    /// Moves over `input`. Costs one step per frame, however long its payload. Input that is no frame leaves it
+    /// unclean.
     fn advance(&mut self, mut input: &[u8]) {
         loop {
             let skipped = self.payload_left.min(input.len() as u64);
@@ -190,5 +192,116 @@ fn read_all(context: &mut WebSocketContext, mut wire: Wire<'_>, incoming: &mut V
         if ended {
             return true;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::testing::client_frame;
+
+    const MESSAGE_BYTES_MAX: usize = 100_000;
+
+    /// Everything a connection may send that is legal, in one stream.
+    fn conversation(name: &str) -> Vec<u8> {
+        let long = name.repeat(300);
+        [
+            client_frame(0x81, format!("{name} says hä").as_bytes()),
+            client_frame(0x01, format!("{name} begins ").as_bytes()),
+            client_frame(0x89, b"ping"),
+            client_frame(0x00, &"ü".as_bytes()[..1]),
+            client_frame(0x80, &"ü".as_bytes()[1..]),
+            client_frame(0x82, long.as_bytes()),
+            client_frame(0x8a, b""),
+            client_frame(0x81, b""),
+        ]
+        .concat()
+    }
+
+    fn feed(decoder: &mut Decoder, partial: &mut Option<Box<Partial>>, input: &[u8]) -> (Vec<Incoming>, Vec<u8>) {
+        let (mut answer, mut incoming) = (Vec::new(), Vec::new());
+        decoder.feed(partial, input, &mut answer, &mut incoming);
+        (incoming, answer)
+    }
+
+    fn alone(input: &[u8]) -> Vec<Incoming> {
+        feed(&mut Decoder::new(MESSAGE_BYTES_MAX), &mut None, input).0
+    }
+
+    #[test]
+    fn connections_that_share_a_decoder_never_see_each_other() {
+        let (left, right) = (conversation("left"), conversation("right"));
+        for cut in 0..left.len() {
+            let mut decoder = Decoder::new(MESSAGE_BYTES_MAX);
+            let (mut first, mut second) = (None, None);
+            let mut heard = feed(&mut decoder, &mut first, &left[..cut]).0;
+            assert_eq!(feed(&mut decoder, &mut second, &right).0, alone(&right), "cut at {cut}");
+            heard.extend(feed(&mut decoder, &mut first, &left[cut..]).0);
+            assert_eq!(heard, alone(&left), "cut at {cut}");
+            assert!(first.is_none() && second.is_none(), "nothing is kept between messages");
+        }
+    }
+
+    #[test]
+    fn state_is_kept_only_amid_a_message() {
+        let input = conversation("x");
+        let mut whole = 0;
+        let mut boundary = Boundary::default();
+        let mut decoder = Decoder::new(MESSAGE_BYTES_MAX);
+        let mut partial = None;
+        for (at, byte) in input.iter().enumerate() {
+            boundary.advance(&[*byte]);
+            feed(&mut decoder, &mut partial, &[*byte]);
+            assert_eq!(partial.is_none(), boundary.is_clean(), "at byte {at}");
+            whole += usize::from(partial.is_none());
+        }
+        assert_eq!(whole, 5, "four messages and a pong; the ping lies amid a message");
+    }
+
+    #[test]
+    fn a_ping_is_answered_with_its_payload() {
+        let (incoming, answer) = feed(&mut Decoder::new(10), &mut None, &client_frame(0x89, b"abc"));
+        assert_eq!((incoming, answer.as_slice()), (vec![], &b"\x8a\x03abc"[..]));
+    }
+
+    #[test]
+    fn violations_have_their_codes_and_leave_no_trace() {
+        let cases: [(&str, Vec<u8>, u16); 13] = [
+            ("reserved opcode", client_frame(0x83, b"x"), 1002),
+            ("reserved control opcode", client_frame(0x8b, b""), 1002),
+            ("RSV1", client_frame(0xc1, b"x"), 1002),
+            ("RSV3", client_frame(0x91, b"x"), 1002),
+            ("unmasked", vec![0x81, 1, b'x'], 1002),
+            ("continuation of nothing", client_frame(0x80, b"x"), 1002),
+            ("text within a message", [client_frame(0x01, b"a"), client_frame(0x81, b"b")].concat(), 1002),
+            ("fragmented ping", client_frame(0x09, b""), 1002),
+            ("long ping", client_frame(0x89, &[0; 126]), 1002),
+            ("close of one byte", client_frame(0x88, &[3]), 1002),
+            ("text that is not UTF-8", client_frame(0x81, &[0xc0, 0xaf]), 1007),
+            ("frame too big", client_frame(0x82, &vec![0; MESSAGE_BYTES_MAX + 1]), 1009),
+            (
+                "message too big",
+                [client_frame(0x02, &vec![0; MESSAGE_BYTES_MAX]), client_frame(0x80, b"x")].concat(),
+                1009,
+            ),
+        ];
+        let mut decoder = Decoder::new(MESSAGE_BYTES_MAX);
+        for (name, input, code) in cases {
+            let mut partial = None;
+            assert_eq!(feed(&mut decoder, &mut partial, &input).0, [Incoming::Failure(code)], "{name}");
+            assert!(partial.is_none(), "{name}");
+            let good = conversation("after");
+            assert_eq!(feed(&mut decoder, &mut None, &good).0, alone(&good), "{name} spoils the next connection");
+        }
+    }
+
+    #[test]
+    fn close_frames_give_their_code() {
+        assert_eq!(alone(&client_frame(0x88, &[3, 232])), [Incoming::Close(Some(1000))]);
+        assert_eq!(alone(&client_frame(0x88, b"")), [Incoming::Close(None)]);
+        assert_eq!(alone(&client_frame(0x88, &[3, 237])), [Incoming::Close(Some(1002))], "1005 is never sent");
+        assert_eq!(alone(&client_frame(0x88, &[3, 232, 0xff])), [Incoming::Failure(1007)]);
+        let behind = [client_frame(0x88, &[3, 232]), client_frame(0x81, b"late")].concat();
+        assert_eq!(alone(&behind), [Incoming::Close(Some(1000))]);
     }
 }

@@ -1,0 +1,118 @@
+//! What the network layer tells the program, and the names it gives to connections.
+//!
+//! Owns: the vocabulary. Must never know: how any of it comes about.
+
+use tungstenite::{Bytes, Utf8Bytes};
+
+use super::http::Request;
+
+/// Names a connection for as long as the process lives; when it is gone, its name does nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId(u64);
+
+impl ConnId {
+    pub(super) fn new(slot: u32, generation: u32) -> Self {
+        ConnId(u64::from(generation) << 32 | u64::from(slot))
+    }
+
+    pub(super) fn slot(self) -> usize {
+        self.0 as u32 as usize
+    }
+
+    /// Zero is never the generation of a connection.
+    pub(super) fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    /// As a number that [`ConnId::from_bits`] takes back.
+    pub fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    /// The name whose [`ConnId::to_bits`] this is.
+    pub fn from_bits(bits: u64) -> Self {
+        ConnId(bits)
+    }
+}
+
+/// What happened on the network.
+#[derive(Debug)]
+pub enum NetEvent {
+    /// A request is complete. To be answered by `respond` or `upgrade`, at once or later. With its first request a
+    /// connection becomes known; from then on it ends with exactly one [`NetEvent::Closed`].
+    Request {
+        /// Who asks.
+        conn: ConnId,
+        /// What for.
+        request: Box<Request>,
+    },
+    /// A text message.
+    Text {
+        /// From whom.
+        conn: ConnId,
+        /// All of it.
+        text: Utf8Bytes,
+    },
+    /// A binary message; only where `accept_binary` is set.
+    Binary {
+        /// From whom.
+        conn: ConnId,
+        /// All of it.
+        data: Bytes,
+    },
+    /// Time to push a ping (and whatever else) to this WebSocket.
+    HeartbeatDue {
+        /// To whom.
+        conn: ConnId,
+    },
+    /// A socket that had been full has taken bytes, and less than `outbox_low_water_bytes` are queued for it.
+    Drained {
+        /// Whose.
+        conn: ConnId,
+    },
+    /// The conversation is over: nothing more will come from this connection, and what is pushed to it is dropped.
+    /// (The socket may take up to `close_timeout_ms` more to say goodbye.)
+    Closed {
+        /// Whose.
+        conn: ConnId,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// A source that was registered with this key is ready, or its waker was called.
+    External {
+        /// The key.
+        key: usize,
+    },
+}
+
+/// Why a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The peer sent a close frame.
+    PeerClosed {
+        /// Its code, if it had one.
+        code: Option<u16>,
+    },
+    /// The peer's end of the stream, without a close frame.
+    Eof,
+    /// The connection was reset, or failed otherwise.
+    Reset,
+    /// Nothing arrived for `idle_timeout_ms`.
+    IdleTimeout,
+    /// The peer took nothing for `write_timeout_ms`.
+    Stalled,
+    /// The peer broke the WebSocket protocol or a bound.
+    Protocol {
+        /// The code it was told.
+        code: u16,
+    },
+    /// Closed by the program.
+    Local {
+        /// The code it gave.
+        code: u16,
+    },
+    /// The next request did not arrive in time.
+    HandshakeTimeout,
+    /// The last HTTP exchange is over.
+    HttpDone,
+}

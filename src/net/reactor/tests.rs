@@ -1,0 +1,222 @@
+//! The loop with real sockets on loopback, turned by hand; time is a number here too.
+
+use std::net::TcpStream as Client;
+
+use super::*;
+use crate::net::event::CloseReason;
+use crate::net::testing::client_frame;
+use crate::net::wheel::TICK_MS;
+
+const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+/// A test that waits this long for an event will not get it.
+const PATIENCE_MS: u64 = 10_000;
+
+struct Rig {
+    reactor: Reactor,
+    now_ms: u64,
+    /// Everything that happened, but for requests: those are answered with an upgrade.
+    events: Vec<NetEvent>,
+    upgraded: Vec<ConnId>,
+}
+
+impl Rig {
+    fn new(config: NetConfig) -> Self {
+        let reactor = Reactor::bind(([127, 0, 0, 1], 0).into(), config, 0).unwrap();
+        Rig { reactor, now_ms: 0, events: Vec::new(), upgraded: Vec::new() }
+    }
+
+    fn connect(&self) -> Client {
+        let mut client = Client::connect(self.reactor.local_addr()).unwrap();
+        client.write_all(UPGRADE).unwrap();
+        client
+    }
+
+    fn turn(&mut self, timeout_ms: u64) {
+        self.reactor.wait(Some(timeout_ms)).unwrap();
+        let mut events = Vec::new();
+        self.reactor.collect(self.now_ms, &mut events);
+        for event in events {
+            match event {
+                NetEvent::Request { conn, .. } => {
+                    self.reactor.upgrade(conn, None);
+                    self.upgraded.push(conn);
+                }
+                event => self.events.push(event),
+            }
+        }
+        self.reactor.flush(self.now_ms, &mut self.events);
+        let deadline_ms = self.reactor.next_deadline_ms();
+        assert!(deadline_ms.is_none_or(|deadline_ms| deadline_ms + 4 > self.now_ms), "a deadline was left behind");
+    }
+
+    /// Lets time pass as it does for a process that runs: from deadline to deadline.
+    fn run_until(&mut self, now_ms: u64) {
+        while let Some(deadline_ms) = self.reactor.next_deadline_ms().filter(|&deadline_ms| deadline_ms <= now_ms) {
+            self.now_ms = self.now_ms.max(deadline_ms);
+            self.turn(0);
+        }
+        self.now_ms = now_ms;
+    }
+
+    fn turn_until(&mut self, what: &str, mut done: impl FnMut(&mut Rig) -> bool) {
+        while !done(self) {
+            let busy_before = self.events.len() + self.reactor.open_connections() + self.upgraded.len();
+            let started = std::time::Instant::now();
+            self.turn(PATIENCE_MS);
+            let waited = started.elapsed() >= Duration::from_millis(PATIENCE_MS);
+            let busy = self.events.len() + self.reactor.open_connections() + self.upgraded.len();
+            assert!(!waited || busy != busy_before, "nothing happened, still no {what}");
+        }
+    }
+
+    /// Connects clients and upgrades them.
+    fn upgrade(&mut self, count: usize) -> Vec<Client> {
+        let wanted = self.upgraded.len() + count;
+        let clients = (0..count).map(|_| self.connect()).collect();
+        self.turn_until("upgrade", |rig| rig.upgraded.len() == wanted);
+        clients
+    }
+}
+
+fn read_head(client: &mut Client) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        client.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    String::from_utf8(head).unwrap()
+}
+
+#[test]
+fn a_stale_name_does_nothing_to_whoever_has_the_slot_now() {
+    let mut rig = Rig::new(NetConfig::default());
+    drop(rig.upgrade(1));
+    rig.turn_until("end", |rig| rig.reactor.open_connections() == 0);
+    assert!(matches!(rig.events[..], [NetEvent::Closed { reason: CloseReason::Eof | CloseReason::Reset, .. }]));
+    let mut client = rig.upgrade(1).remove(0);
+    let (old, new) = (rig.upgraded[0], rig.upgraded[1]);
+    assert_eq!((old.slot(), old == new), (new.slot(), false), "the slot is used again");
+    rig.reactor.push(old, &Frame::text(b"for the old"));
+    rig.reactor.close(old, 1000, "");
+    assert_eq!((rig.reactor.queued_bytes(old), rig.reactor.peer_addr(old)), (0, None));
+    rig.reactor.push(new, &Frame::text(b"for the new"));
+    rig.turn(0);
+    read_head(&mut client);
+    let mut frame = [0; 13];
+    client.read_exact(&mut frame).unwrap();
+    assert_eq!(&frame[2..], b"for the new");
+    assert_eq!(rig.reactor.peer_addr(new), Some(client.local_addr().unwrap()));
+}
+
+#[test]
+fn connections_beyond_the_bound_are_told_to_come_back() {
+    let mut rig = Rig::new(NetConfig { connections_max: 2, ..NetConfig::default() });
+    let mut clients = rig.upgrade(2);
+    let mut refused = rig.connect();
+    rig.turn_until("refusal", |rig| rig.reactor.open_connections() == 3);
+    rig.turn(0);
+    let head = read_head(&mut refused);
+    assert!(head.starts_with("HTTP/1.1 503 ") && head.contains("\r\nRetry-After: "), "{head}");
+    drop((refused, clients.pop()));
+    rig.turn_until("room", |rig| rig.reactor.open_connections() == 1);
+    rig.upgrade(1);
+}
+
+#[test]
+fn a_slow_reader_gets_everything_in_order() {
+    const FRAMES: u32 = 4_000;
+    let mut rig = Rig::new(NetConfig::default());
+    let mut client = rig.upgrade(1).remove(0);
+    let conn = rig.upgraded[0];
+    let payload = |n: u32| n.to_be_bytes().repeat(1_000);
+    let mut sent = 0;
+    while sent < FRAMES && !rig.reactor.is_blocked(conn) {
+        rig.reactor.push(conn, &Frame::binary(&payload(sent)));
+        sent += 1;
+        rig.turn(0);
+    }
+    assert!(sent < FRAMES, "the socket must fill up for this test to mean something");
+    let reader = std::thread::spawn(move || {
+        read_head(&mut client);
+        for n in 0..FRAMES {
+            let mut frame = [0; 4_004];
+            client.read_exact(&mut frame).unwrap();
+            assert_eq!(frame[4..], payload(n), "frame {n}");
+        }
+        client
+    });
+    let mut drained = 0;
+    while sent < FRAMES {
+        while sent < FRAMES && rig.reactor.queued_bytes(conn) < rig.reactor.config.outbox_low_water_bytes {
+            rig.reactor.push(conn, &Frame::binary(&payload(sent)));
+            sent += 1;
+        }
+        // As long as nothing blocks the program goes on by itself; once blocked it waits to be told.
+        rig.turn(if rig.reactor.is_blocked(conn) { PATIENCE_MS } else { 0 });
+        drained += rig.events.drain(..).filter(|event| matches!(event, NetEvent::Drained { .. })).count();
+    }
+    rig.turn_until("last byte", |rig| rig.reactor.queued_bytes(conn) == 0);
+    reader.join().unwrap();
+    assert!(drained > 0, "somebody must say when there is room again");
+}
+
+#[test]
+fn everyone_is_heard_before_anyone_is_declared_silent() {
+    const CLIENTS: usize = POLL_EVENTS + 200;
+    let quiet = NetConfig { heartbeat_ms: 0, ..NetConfig::default() };
+    let idle_timeout_ms = quiet.idle_timeout_ms;
+    let mut rig = Rig::new(quiet);
+    let mut clients = rig.upgrade(CLIENTS);
+    rig.run_until(idle_timeout_ms - 10);
+    // More of them speak at the last moment than one poll reports.
+    for client in &mut clients {
+        client.write_all(&client_frame(0x8a, b"")).unwrap();
+    }
+    rig.now_ms = idle_timeout_ms + 10;
+    rig.turn(PATIENCE_MS);
+    assert_eq!(rig.events.len(), 0, "nobody was silent");
+    rig.run_until(2 * idle_timeout_ms + 20);
+    let silent = |event: &&NetEvent| matches!(event, NetEvent::Closed { reason: CloseReason::IdleTimeout, .. });
+    assert_eq!(rig.events.iter().filter(silent).count(), CLIENTS, "and silence is found in the end");
+}
+
+#[test]
+fn a_peer_that_ignores_our_close_is_dropped_long_before_its_heartbeat() {
+    let mut rig = Rig::new(NetConfig::default());
+    let _client = rig.upgrade(1);
+    rig.reactor.close(rig.upgraded[0], 1000, "");
+    rig.turn(0);
+    let close_timeout_ms = rig.reactor.config.close_timeout_ms;
+    rig.run_until(close_timeout_ms - 10);
+    assert_eq!(rig.reactor.open_connections(), 1);
+    rig.run_until(close_timeout_ms + TICK_MS);
+    assert_eq!(rig.reactor.open_connections(), 0);
+}
+
+#[test]
+fn a_waker_ends_the_wait_under_its_key() {
+    let mut rig = Rig::new(NetConfig::default());
+    let waker = rig.reactor.waker(7).unwrap();
+    let waking = std::thread::spawn(move || waker.wake().map(|()| waker).unwrap());
+    rig.turn_until("wake", |rig| matches!(rig.events[..], [NetEvent::External { key: 7 }]));
+    waking.join().unwrap();
+}
+
+#[test]
+fn stop_accepting_leaves_the_rest_alone() {
+    let mut rig = Rig::new(NetConfig::default());
+    let mut client = rig.upgrade(1).remove(0);
+    rig.reactor.stop_accepting();
+    assert!(Client::connect(rig.reactor.local_addr()).is_err());
+    rig.reactor.close(rig.upgraded[0], 1001, "later");
+    rig.turn(0);
+    read_head(&mut client);
+    let mut goodbye = Vec::new();
+    client.read_to_end(&mut goodbye).unwrap();
+    assert_eq!(goodbye, b"\x88\x07\x03\xe9later");
+    drop(client);
+    rig.turn_until("end", |rig| rig.reactor.open_connections() == 0);
+    assert!(matches!(rig.events[..], [NetEvent::Closed { reason: CloseReason::Local { code: 1001 }, .. }]));
+}
