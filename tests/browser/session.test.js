@@ -93,6 +93,14 @@ describe('connection', () => {
     assert.ok(desk.session.isConnected);
   });
 
+  it('refused_change_of_name_keeps_the_name_held', () => {
+    const desk = new Desk().connect();
+    desk.session.start('bob', 0);
+    desk.answer('error', { code: 'name_taken', message: 'in use' }, desk.take()[0].id);
+    assert.equal(desk.session.user, 'alice');
+    assert.ok(desk.session.isConnected);
+  });
+
   it('terminal_close_codes_do_not_loop', () => {
     for (const code of [1000, 1002, 1003, 1007, 1008, 1009, 4500, 4501, 4999]) {
       assert.ok(isTerminal(code), String(code));
