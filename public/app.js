@@ -1361,7 +1361,9 @@ class Page {
     const hidden = (room?.count ?? 0) - members.length;
     ui['people-more'].textContent = room?.isPartial && hidden > 0 ? `and ${hidden} more` : '';
     const count = room?.count ?? 0;
-    ui.count.textContent = count ? `${count} ${count === 1 ? 'member' : 'members'}` : '';
+    const size = count ? `${count} ${count === 1 ? 'member' : 'members'}` : '';
+    // On a phone the state of the connection stands in a closed drawer: here is where it is seen.
+    ui.count.textContent = session.isConnected ? size : this.linkText().text;
     ui['people-count'].textContent = count || '';
     ui['me-name'].textContent = session.user ?? '';
     ui['me-avatar'].replaceChildren(...(session.user ? [avatar(session.user)] : []));
