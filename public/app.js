@@ -185,7 +185,8 @@ export class Session {
   constructor({ random = Math.random, nonce = randomNonce, saved = {}, tab = {} } = {}) {
     this.random = random;
     this.nonce = nonce;
-    this.user = saved.user ?? null; // the name wanted, and once connected the name held
+    this.user = saved.user ?? null; // the name wanted
+    this.held = null; // the name the server gave last
     this.token = tab.session ?? null; // resumes name and rooms within the server's grace period
     this.rooms = new Map();
     for (const room of saved.rooms ?? []) this.rooms.set(room.name, new Room(room.name, room));
@@ -382,6 +383,7 @@ export class Session {
     if (this.composing?.room === name) this.composing = null; // the message itself ends it
     room.outbox.push({ nonce: this.nonce(), content, at: now, state: 'waiting' });
     room.marker = null;
+    if (room.read !== null) room.read = Math.max(room.read, room.last); // who answers has read
     this.pump(room, now);
   }
 
@@ -446,6 +448,7 @@ export class Session {
 
   enter(room) {
     room.phase = 'joining';
+    room.reading = false; // what the replay brings was missed
     const cursor = room.log.length ? { since: room.last, epoch: room.epoch } : {};
     this.command({ type: 'join', room: room.name, ...cursor }, { kind: 'join', room: room.name, isFresh: !room.log.length });
   }
@@ -514,6 +517,7 @@ export class Session {
       return this.hello();
     }
     this.user = data.user;
+    this.held = data.user;
     if (this.isConnected) return undefined; // a change of name; the rooms stay as they are
     this.link = { phase: 'connected', since: now };
     if (this.isAway) this.command({ type: 'status', status: 'away' });
@@ -540,8 +544,9 @@ export class Session {
 
   onError(asked, { code, message, retryAfterMs }, now) {
     if (asked?.kind === 'hello') {
-      if (!this.isConnected) this.link = { phase: 'naming' };
       this.effects.push({ askName: code === 'name_taken' ? `“${this.user}” is in use right now.` : message });
+      if (this.isConnected) this.user = this.held;
+      else this.link = { phase: 'naming' };
       return;
     }
     const room = this.rooms.get(asked?.room);
@@ -893,7 +898,10 @@ class Page {
   }
 
   save() {
-    store.write(localStorage, this.session.saved());
+    const saved = this.session.saved();
+    const text = JSON.stringify(saved);
+    if (text !== this.lastSaved) store.write(localStorage, saved);
+    this.lastSaved = text;
   }
 
   saveTab() {
@@ -1232,20 +1240,26 @@ class Page {
     ui.empty.hidden = items.length > 0;
     if (this.isStuck) this.toBottom();
     else if (isNew) this.rowCache.get('marker')?.element.scrollIntoView({ block: 'start' });
-    else if (anchor?.element.isConnected) ui.log.scrollTop += anchor.element.offsetTop - anchor.top;
+    else if (anchor && this.rowCache.has(anchor.key)) {
+      ui.log.scrollTop += this.rowCache.get(anchor.key).element.offsetTop - anchor.top;
+    }
     this.extend();
     this.isStuck = this.isAtBottom;
-    room.setReading(this.isStuck && document.visibilityState === 'visible' && room.phase === 'live');
+    const isSettled = room.phase === 'live' || room.phase === 'out';
+    room.setReading(this.isStuck && isSettled && document.visibilityState === 'visible');
     ui.jump.hidden = this.isStuck;
     ui.jump.textContent = room.unread ? `Jump to latest (${room.unread})` : 'Jump to latest';
   }
 
-  /** The topmost row in view and where it stands: what must not move when rows come or go above it. */
+  /**
+   * The topmost message in view and where it stands: what must not move when rows come or go above it. By key, not by
+   * element: a row is built anew when a heading above it appears or goes.
+   */
   anchor() {
     const { log, rows } = this.ui;
     for (const element of rows.children) {
       const isInView = element.offsetTop + element.offsetHeight > log.scrollTop;
-      if (isInView && element.classList.contains('message')) return { element, top: element.offsetTop };
+      if (isInView && element.dataset.sequence) return { key: Number(element.dataset.sequence), top: element.offsetTop };
     }
     return null;
   }
@@ -1347,7 +1361,9 @@ class Page {
     const hidden = (room?.count ?? 0) - members.length;
     ui['people-more'].textContent = room?.isPartial && hidden > 0 ? `and ${hidden} more` : '';
     const count = room?.count ?? 0;
-    ui.count.textContent = count ? `${count} ${count === 1 ? 'member' : 'members'}` : '';
+    const size = count ? `${count} ${count === 1 ? 'member' : 'members'}` : '';
+    // On a phone the state of the connection stands in a closed drawer: here is where it is seen.
+    ui.count.textContent = session.isConnected ? size : this.linkText().text;
     ui['people-count'].textContent = count || '';
     ui['me-name'].textContent = session.user ?? '';
     ui['me-avatar'].replaceChildren(...(session.user ? [avatar(session.user)] : []));

@@ -93,6 +93,14 @@ describe('connection', () => {
     assert.ok(desk.session.isConnected);
   });
 
+  it('refused_change_of_name_keeps_the_name_held', () => {
+    const desk = new Desk().connect();
+    desk.session.start('bob', 0);
+    desk.answer('error', { code: 'name_taken', message: 'in use' }, desk.take()[0].id);
+    assert.equal(desk.session.user, 'alice');
+    assert.ok(desk.session.isConnected);
+  });
+
   it('terminal_close_codes_do_not_loop', () => {
     for (const code of [1000, 1002, 1003, 1007, 1008, 1009, 4500, 4501, 4999]) {
       assert.ok(isTerminal(code), String(code));
@@ -200,12 +208,21 @@ describe('log', () => {
     assert.deepEqual([join.type, join.since, join.epoch], ['join', 3, 'e1']);
     // Delivered from the session's old cursor before the join is answered: the replay will have it.
     desk.answer('message', message(7));
+    assert.deepEqual(desk.take(), []);
     desk.answer('ack', { room: 'general', epoch: 'e1', head: 8 }, join.id);
     desk.history({ messages: messages(4, 6), head: 8, more: true });
     assert.equal(desk.room.phase, 'replaying');
     desk.history({ messages: messages(7, 8), head: 8 });
     assert.equal(desk.room.phase, 'live');
     assert.deepEqual(sequences(desk.room), range(1, 8));
+  });
+
+  it('delivery_before_the_first_join_is_answered_does_not_start_the_log', () => {
+    const desk = new Desk().connect();
+    desk.session.join('general', 0);
+    desk.answer('message', message(7));
+    desk.caughtUp(7);
+    assert.deepEqual(sequences(desk.room), range(1, 7));
   });
 
   it('hole_in_live_messages_is_mended_by_joining_from_the_cursor', () => {
@@ -240,22 +257,25 @@ describe('log', () => {
   it('older_pages_are_prepended_once_and_end_at_the_floor', () => {
     const desk = new Desk().connect();
     desk.session.join('general', 0);
-    desk.answer('ack', { room: 'general', epoch: 'e1', head: 60 }, desk.take()[0].id);
-    desk.history({ messages: messages(11, 60), head: 60 });
-    desk.session.older('general');
-    desk.session.older('general');
-    const asked = desk.take();
-    assert.deepEqual(asked.map(({ type, before }) => [type, before]), [['history', 11]]);
-    desk.history({ messages: messages(1, 10), head: 60 });
-    desk.answer('ack', {}, asked[0].id);
-    assert.deepEqual(sequences(desk.room), range(1, 60));
+    desk.answer('ack', { room: 'general', epoch: 'e1', head: 120 }, desk.take()[0].id);
+    desk.history({ messages: messages(71, 120), head: 120, floor: 11 });
+    for (const from of [21, 11]) {
+      const before = desk.room.first;
+      desk.session.older('general');
+      desk.session.older('general');
+      const asked = desk.take();
+      assert.deepEqual(asked.map((frame) => [frame.type, frame.before]), [['history', before]]);
+      desk.history({ messages: messages(from, before - 1), head: 120, floor: 11 });
+      desk.answer('ack', {}, asked[0].id);
+    }
+    assert.deepEqual(sequences(desk.room), range(11, 120));
     desk.session.older('general');
     assert.deepEqual(desk.take(), []);
   });
 
   it('announcement_never_moves_the_position', () => {
     const desk = new Desk().connect().enter(3);
-    desk.answer('message', message(9, { user: 'system', kind: 'join', content: 'carol joined the room', ephemeral: true }));
+    desk.answer('message', message(4, { user: 'system', kind: 'join', content: 'carol joined the room', ephemeral: true }));
     assert.equal(desk.room.last, 3);
     assert.equal(desk.room.members.get('carol'), 'online');
     desk.answer('message', message(3, { user: 'system', kind: 'leave', content: 'carol left the room', ephemeral: true }));
@@ -385,7 +405,10 @@ describe('reading', () => {
     const desk = new Desk().connect().enter(1);
     desk.answer('message', message(2));
     desk.session.send('general', 'a', 0);
-    desk.answer('message', message(3, { user: 'alice', nonce: 'n1' }));
+    assert.equal(desk.room.unread, 0);
+    desk.answer('message', message(3));
+    assert.deepEqual([desk.room.unread, desk.room.marker], [1, 2]);
+    desk.answer('message', message(4, { user: 'alice', nonce: 'n1' }));
     assert.deepEqual([desk.room.unread, desk.room.marker], [0, null]);
   });
 
