@@ -237,7 +237,7 @@ mod tests {
         wheel.insert(100, 1);
         assert_eq!(wheel.next_deadline_ms(), Some(5_000));
         assert_eq!(expired(&mut wheel, 5_000), [1]);
-        assert_eq!(expired(&mut wheel, 6_000), []);
+        assert!(expired(&mut wheel, 6_000).is_empty());
         assert_eq!(wheel.next_deadline_ms(), None);
     }
 
@@ -245,7 +245,7 @@ mod tests {
     fn a_clock_that_goes_back_changes_nothing() {
         let mut wheel = Wheel::new(5_000);
         wheel.insert(6_000, 1);
-        assert_eq!(expired(&mut wheel, 1_000), []);
+        assert!(expired(&mut wheel, 1_000).is_empty());
         assert_eq!(expired(&mut wheel, 6_000), [1]);
     }
 }
