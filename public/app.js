@@ -135,10 +135,10 @@ export class Room {
     this.outbox = this.outbox.filter((entry) => entry.state !== 'acked' || entry.sequence > this.last);
   }
 
-  aside({ sequence, kind, content, timestamp }) {
-    const user = content.replace(/ (joined|left) the room$/, '');
-    if (user !== content) this.setStatus(user, kind === 'leave' ? null : 'online');
-    this.asides.push({ after: sequence ?? this.last, kind, user: user === content ? null : user, content, timestamp });
+  aside({ sequence, kind, content, subject, timestamp }) {
+    const user = subject ?? null;
+    if (user !== null) this.setStatus(user, kind === 'leave' ? null : 'online');
+    this.asides.push({ after: sequence ?? this.last, kind, user, content, timestamp });
     if (this.asides.length > ASIDES_MAX) this.asides.shift();
   }
 

@@ -467,6 +467,15 @@ impl<S: Socket> Connection<S> {
         self.check_invariants();
     }
 
+    /// Ends because the process does: with a goodbye where there is somebody to say it to, at once where the peer only
+    /// kept the connection for a request that never came.
+    pub fn end(&mut self, code: u16, reason: &str, turn: &mut Turn<'_>) {
+        match self.phase {
+            Phase::Head(_) if self.outbox.is_empty() => self.lose(CloseReason::Local { code }, turn),
+            _ => self.close(code, reason, turn),
+        }
+    }
+
     /// Answers what cannot be served, before the program hears of it.
     pub fn refuse(&mut self, refusal: Refusal, turn: &mut Turn<'_>) {
         self.outbox.push(Frame::from_encoded(refusal.response().encode(true, false)));

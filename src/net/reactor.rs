@@ -281,6 +281,14 @@ impl Reactor {
         self.call(conn, |connection, turn| connection.close(code, reason, turn));
     }
 
+    /// Closes every connection with `code`; those that were only kept open for another request are dropped.
+    pub fn close_all(&mut self, code: u16, reason: &str) {
+        let all: Vec<ConnId> = self.slots.iter().map(|(_, slot)| slot.connection.id()).collect();
+        for conn in all {
+            self.call(conn, |connection, turn| connection.end(code, reason, turn));
+        }
+    }
+
     /// Closes the listener; connections stay.
     pub fn stop_accepting(&mut self) {
         // Dropping closes the descriptor, which is what takes it out of the poll.

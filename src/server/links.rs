@@ -60,9 +60,4 @@ impl Links {
         let (known, conn) = (*self.connections.get(client.index())?)?;
         (known == client).then_some(conn)
     }
-
-    /// All connections that have a client.
-    pub fn connections(&self) -> impl Iterator<Item = ConnId> {
-        self.clients.iter().flatten().map(|&(conn, _)| conn)
-    }
 }

@@ -253,9 +253,7 @@ impl Server {
             self.feed.write(started, &mut self.feed_events);
         }
         self.publish(started)?;
-        for conn in self.links.connections() {
-            self.net.close(conn, close::GOING_AWAY, "The server is shutting down");
-        }
+        self.net.close_all(close::GOING_AWAY, "The server is shutting down");
         loop {
             let now = self.clock.now();
             let left_ms = (started.monotonic_ms + limits::SHUTDOWN_MS).saturating_sub(now.monotonic_ms);

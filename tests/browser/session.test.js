@@ -275,10 +275,10 @@ describe('log', () => {
 
   it('announcement_never_moves_the_position', () => {
     const desk = new Desk().connect().enter(3);
-    desk.answer('message', message(4, { user: 'system', kind: 'join', content: 'carol joined the room', ephemeral: true }));
+    desk.answer('message', message(4, { user: 'system', kind: 'join', content: 'carol joined the room', subject: 'carol', ephemeral: true }));
     assert.equal(desk.room.last, 3);
     assert.equal(desk.room.members.get('carol'), 'online');
-    desk.answer('message', message(3, { user: 'system', kind: 'leave', content: 'carol left the room', ephemeral: true }));
+    desk.answer('message', message(3, { user: 'system', kind: 'leave', content: 'carol left the room', subject: 'carol', ephemeral: true }));
     assert.equal(desk.room.members.has('carol'), false);
   });
 
@@ -482,7 +482,7 @@ describe('rows', () => {
   it('announcements_share_a_line_and_stand_where_they_happened', () => {
     const room = new Room('general');
     room.log = messages(1, 2);
-    for (const user of ['carol', 'dave']) room.aside({ sequence: 1, kind: 'join', content: `${user} joined the room`, timestamp: 0 });
+    for (const user of ['carol', 'dave']) room.aside({ sequence: 1, kind: 'join', content: `${user} joined the room`, subject: user, timestamp: 0 });
     assert.deepEqual(kinds(room), ['start', 'day', 'head', 'aside', 'head']);
     assert.equal(asideText(room.asides, 'dave'), 'You and carol joined');
   });

@@ -196,6 +196,22 @@ fn a_peer_that_ignores_our_close_is_dropped_long_before_its_heartbeat() {
 }
 
 #[test]
+fn an_ending_program_says_goodbye_to_websockets_and_drops_silent_peers() {
+    let mut rig = Rig::new(NetConfig::default());
+    let mut clients = rig.upgrade(1);
+    let mut silent = Client::connect(rig.reactor.local_addr()).unwrap();
+    rig.turn_until("second connection", |rig| rig.reactor.open_connections() == 2);
+    rig.reactor.close_all(1001, "");
+    rig.turn(0);
+    assert_eq!(rig.reactor.open_connections(), 1, "only the WebSocket has a handshake to finish");
+    assert_eq!(silent.read(&mut [0]).unwrap(), 0);
+    read_head(&mut clients[0]);
+    let mut frame = [0; 4];
+    clients[0].read_exact(&mut frame).unwrap();
+    assert_eq!(frame, [0x88, 2, 0x03, 0xE9]);
+}
+
+#[test]
 fn a_waker_ends_the_wait_under_its_key() {
     let mut rig = Rig::new(NetConfig::default());
     let waker = rig.reactor.waker(7).unwrap();
