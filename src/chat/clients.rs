@@ -2,7 +2,7 @@
 //!
 //! Owns: the table of clients and the secrets of their sessions. Must never know: names, rooms' members, sockets.
 
-use std::fmt;
+use std::{fmt, num::NonZeroU32};
 
 use slab::Slab;
 use smallvec::SmallVec;
@@ -13,7 +13,7 @@ use super::{LinkId, RoomKey, rate::Bucket, users::UserKey};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientKey {
     index: u32,
-    generation: u32,
+    generation: NonZeroU32,
 }
 
 impl ClientKey {
@@ -21,6 +21,12 @@ impl ClientKey {
     #[must_use]
     pub fn index(self) -> usize {
         self.index as usize
+    }
+
+    /// A key for tests of those who only carry keys.
+    #[cfg(test)]
+    pub(crate) fn testing(index: u32, generation: u32) -> Self {
+        Self { index, generation: NonZeroU32::new(generation).expect("keys count from one") }
     }
 }
 
@@ -41,7 +47,7 @@ pub(super) struct Membership {
 #[derive(Debug)]
 pub(super) struct Client {
     pub user: UserKey,
-    generation: u32,
+    generation: NonZeroU32,
     pub link: Option<LinkId>,
     /// On the monotonic clock: without a link, when the client is forgotten; with one, when held rooms are left.
     pub expires_ms: u64,
@@ -55,7 +61,7 @@ pub(super) struct Client {
 impl Client {
     pub fn new(user: UserKey, link: LinkId, secret: [u8; 16]) -> Self {
         let (rooms, bucket) = (SmallVec::new(), Bucket::default());
-        Self { user, generation: 0, link: Some(link), expires_ms: 0, rooms, bucket, refused: 0, secret }
+        Self { user, generation: NonZeroU32::MIN, link: Some(link), expires_ms: 0, rooms, bucket, refused: 0, secret }
     }
 
     /// The session token: the place in the table, and the secret.
@@ -71,15 +77,17 @@ impl Client {
 #[derive(Debug, Default)]
 pub(super) struct Clients {
     slab: Slab<Client>,
-    generation: u32,
+    /// Clients there have been.
+    inserted: u32,
 }
 
 impl Clients {
     pub fn insert(&mut self, mut client: Client) -> ClientKey {
-        self.generation = self.generation.wrapping_add(1);
-        client.generation = self.generation;
+        self.inserted = self.inserted.wrapping_add(1);
+        client.generation = NonZeroU32::new(self.inserted).unwrap_or(NonZeroU32::MIN);
+        let generation = client.generation;
         let index = u32::try_from(self.slab.insert(client)).expect("fewer clients than descriptors");
-        ClientKey { index, generation: self.generation }
+        ClientKey { index, generation }
     }
 
     pub fn remove(&mut self, key: ClientKey) {

@@ -254,18 +254,22 @@ impl Server {
         }
         self.publish(started)?;
         self.net.close_all(close::GOING_AWAY, "The server is shutting down");
-        loop {
+        self.net.flush(started.monotonic_ms, &mut self.net_events);
+        // The disk comes before the peers: whoever loses patience with us now loses nothing.
+        let result = self.feed.shutdown(started);
+        let deadline_ms = started.monotonic_ms + limits::SHUTDOWN_MS;
+        while self.net.open_connections() > 0 {
             let now = self.clock.now();
-            let left_ms = (started.monotonic_ms + limits::SHUTDOWN_MS).saturating_sub(now.monotonic_ms);
+            self.net_events.clear();
+            self.net.collect(now.monotonic_ms, &mut self.net_events);
             self.net.flush(now.monotonic_ms, &mut self.net_events);
-            if left_ms == 0 || self.net.open_connections() == 0 {
+            if now.monotonic_ms >= deadline_ms {
                 break;
             }
-            self.net.wait(Some(left_ms.min(100)))?;
-            self.net.collect(self.clock.now().monotonic_ms, &mut self.net_events);
-            self.net_events.clear();
+            let next_ms = self.net.next_deadline_ms().map_or(deadline_ms, |next_ms| next_ms.min(deadline_ms));
+            self.net.wait(Some(next_ms.saturating_sub(now.monotonic_ms)))?;
         }
-        Ok(self.feed.shutdown(self.clock.now())?)
+        Ok(result?)
     }
 }
 
