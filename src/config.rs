@@ -15,7 +15,10 @@ use ::log::LevelFilter;
 use crate::limits;
 pub use options::UsageError;
 use options::{OptionSpec, Outcome, fill, help_lines, nearest, printable};
-use values::{allow_origin, duration, duration_or_zero, duration_text, folder, fsync, ip, log_level, number, port};
+use values::{
+    age, age_text, allow_origin, duration, duration_or_zero, duration_text, folder, fsync, ip, log_level, number, port,
+    positive, size, size_text,
+};
 
 /// Shortest duration an option takes, in milliseconds (0 is a word of its own where it is allowed).
 pub const DURATION_MS_MIN: u64 = 10;
@@ -23,13 +26,13 @@ pub const DURATION_MS_MIN: u64 = 10;
 pub const DURATION_MS_MAX: u64 = 24 * 60 * 60 * 1000;
 /// Fastest rate that can be asked for, in messages per second and connection.
 pub const RATE_PER_SECOND_MAX: u32 = 1_000_000;
+/// Longest that retention by age can be asked for, in milliseconds: a hundred years.
+pub const AGE_MS_MAX: u64 = 100 * 365 * DURATION_MS_MAX;
 /// Bytes of a `message` command around its content: the longest room name (four bytes a character), `nonce` and `id`,
 /// and the keys.
 const ENVELOPE_BYTES_MAX: usize =
     4 * limits::ROOM_NAME_CHARS_MAX + limits::NONCE_BYTES_MAX + limits::COMMAND_ID_BYTES_MAX + 128;
-/// Largest `--max-content`, in bytes: with it, the longest command still fits a frame, JSON escapes in the content aside.
-pub const CONTENT_BYTES_CEILING: usize = limits::MESSAGE_BYTES_MAX - ENVELOPE_BYTES_MAX;
-const _: () = assert!(limits::CONTENT_BYTES_MAX <= CONTENT_BYTES_CEILING);
+const _: () = assert!(limits::CONTENT_BYTES_MAX + ENVELOPE_BYTES_MAX <= limits::MESSAGE_BYTES_MAX);
 
 /// When a message counts as stored, and so may be acknowledged and shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +92,12 @@ pub struct Config {
     pub rate_per_second: u32,
     /// Longest message content, in bytes of UTF-8.
     pub content_bytes_max: usize,
+    /// Age from which messages may go, in milliseconds.
+    pub retain_age_ms: Option<u64>,
+    /// Messages that each room keeps at least.
+    pub retain_messages: Option<u64>,
+    /// Bytes of log that each room keeps at least.
+    pub retain_bytes: Option<u64>,
     /// Folder to serve the page from instead of the embedded one.
     pub public: Option<PathBuf>,
     /// Foreign origins whose pages may connect.
@@ -111,6 +120,9 @@ impl Default for Config {
             fsync: Fsync::Always,
             rate_per_second: limits::RATE_PER_SECOND,
             content_bytes_max: limits::CONTENT_BYTES_MAX,
+            retain_age_ms: None,
+            retain_messages: None,
+            retain_bytes: None,
             public: None,
             allow_origin: Origins::Listed(Vec::new()),
             write_timeout_ms: limits::WRITE_TIMEOUT_MS,
@@ -253,8 +265,35 @@ pub static SERVE: &[OptionSpec<Config>] = &[
         env: &["ROOMLOG_MAX_CONTENT"],
         help: "longest message content",
         repeatable: false,
-        set: |c, v| put(&mut c.content_bytes_max, number(v, 1, CONTENT_BYTES_CEILING)),
+        set: |c, v| put(&mut c.content_bytes_max, number(v, 1, limits::CONTENT_BYTES_CEILING)),
         show: |c| c.content_bytes_max.to_string(),
+    },
+    OptionSpec {
+        flag: "retain-age",
+        value_name: "AGE",
+        env: &["ROOMLOG_RETAIN_AGE"],
+        help: "drop older messages, as 90d; 0 = never",
+        repeatable: false,
+        set: |c, v| put(&mut c.retain_age_ms, age(v)),
+        show: |c| c.retain_age_ms.map_or_else(|| "0".to_owned(), age_text),
+    },
+    OptionSpec {
+        flag: "retain-messages",
+        value_name: "N",
+        env: &["ROOMLOG_RETAIN_MESSAGES"],
+        help: "keep the last N of each room; 0 = all",
+        repeatable: false,
+        set: |c, v| put(&mut c.retain_messages, number(v, 0, u64::MAX).map(positive)),
+        show: |c| c.retain_messages.unwrap_or(0).to_string(),
+    },
+    OptionSpec {
+        flag: "retain-bytes",
+        value_name: "SIZE",
+        env: &["ROOMLOG_RETAIN_BYTES"],
+        help: "keep the last SIZE of each room; 0 = all",
+        repeatable: false,
+        set: |c, v| put(&mut c.retain_bytes, size(v).map(positive)),
+        show: |c| c.retain_bytes.map_or_else(|| "0".to_owned(), size_text),
     },
     OptionSpec {
         flag: "allow-origin",
@@ -337,6 +376,12 @@ impl Config {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         SocketAddr::new(self.bind, self.port)
+    }
+
+    /// Largest frame a client may send, in bytes: grows with the content, which JSON escapes may double.
+    #[must_use]
+    pub fn message_bytes_max(&self) -> usize {
+        limits::MESSAGE_BYTES_MAX.max(2 * self.content_bytes_max + ENVELOPE_BYTES_MAX)
     }
 }
 

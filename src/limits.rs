@@ -29,6 +29,8 @@ pub const OUTBOX_HIGH_WATER_BYTES: usize = 64 * 1024;
 
 /// Default longest message content, in bytes of UTF-8.
 pub const CONTENT_BYTES_MAX: usize = 4_096;
+/// Longest content that can be configured, in bytes of UTF-8.
+pub const CONTENT_BYTES_CEILING: usize = 1024 * 1024;
 /// Longest room name, in characters.
 pub const ROOM_NAME_CHARS_MAX: usize = 64;
 /// Longest user name, in characters.
@@ -80,5 +82,5 @@ const _: () = assert!(OUTBOX_LOW_WATER_BYTES < OUTBOX_HIGH_WATER_BYTES);
 const _: () = assert!(OFFLINE_TIMEOUT_MS > HEARTBEAT_MS, "a ping must have time to be answered");
 const _: () = assert!(HISTORY_LIMIT_DEFAULT <= HISTORY_LIMIT_MAX && JOIN_HISTORY_MESSAGES <= HISTORY_LIMIT_MAX);
 // Six bytes (\u0000) is the longest JSON escape of one byte.
-const _: () = assert!(6 * MESSAGE_BYTES_MAX + 4096 < RECORD_BYTES_MAX);
+const _: () = assert!(6 * CONTENT_BYTES_CEILING + 4096 < RECORD_BYTES_MAX);
 const _: () = assert!(SHUTDOWN_MS < 5_000, "the service promises to be gone within five seconds");

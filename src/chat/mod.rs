@@ -42,13 +42,15 @@ pub struct Settings {
     pub messages_per_second: u32,
     /// Longest content, in bytes.
     pub content_bytes_max: usize,
+    /// Told to clients, in bytes.
+    pub message_bytes_max: usize,
 }
 
 impl Settings {
     fn limits(&self) -> Limits {
         Limits {
             content_bytes: self.content_bytes_max,
-            message_bytes: limits::MESSAGE_BYTES_MAX,
+            message_bytes: self.message_bytes_max,
             rooms_per_connection: limits::ROOMS_PER_CONNECTION_MAX,
             messages_per_second: self.messages_per_second,
         }

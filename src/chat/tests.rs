@@ -8,8 +8,13 @@ use crate::{
     protocol::{self, Announcement, Wish},
 };
 
-const SETTINGS: Settings =
-    Settings { grace_ms: 10_000, heartbeat_ms: 30_000, messages_per_second: 20, content_bytes_max: 64 };
+const SETTINGS: Settings = Settings {
+    grace_ms: 10_000,
+    heartbeat_ms: 30_000,
+    messages_per_second: 20,
+    content_bytes_max: 64,
+    message_bytes_max: 1024,
+};
 
 /// A chat, a clock, and the timers that the chat asked for.
 struct Scene {

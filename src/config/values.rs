@@ -10,7 +10,10 @@ use std::path::PathBuf;
 
 use ::log::LevelFilter;
 
-use super::{DURATION_MS_MAX, DURATION_MS_MIN, Fsync, Origins};
+use super::{AGE_MS_MAX, DURATION_MS_MAX, DURATION_MS_MIN, Fsync, Origins};
+
+/// A day, in milliseconds.
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 fn text(value: &OsStr) -> Result<&str, String> {
     value.to_str().ok_or_else(|| "is not UTF-8".to_owned())
@@ -103,6 +106,47 @@ pub(super) fn duration(value: &OsStr) -> Result<u64, String> {
 pub(super) fn duration_or_zero(value: &OsStr) -> Result<u64, String> {
     let zero = matches!(value.to_str(), Some("0" | "0ms" | "0s" | "0m" | "0h"));
     if zero { Ok(0) } else { duration(value) }
+}
+
+/// An age in milliseconds: a duration, or days as `90d`; `None` for 0.
+pub(super) fn age(value: &OsStr) -> Result<Option<u64>, String> {
+    if value == "0" {
+        return Ok(None);
+    }
+    let days = text(value)?.strip_suffix('d').and_then(|days| days.parse::<u64>().ok());
+    match days {
+        Some(days) if (1..=AGE_MS_MAX / DAY_MS).contains(&days) => Ok(Some(days * DAY_MS)),
+        Some(_) => Err(format!("is not between 1d and {}d", AGE_MS_MAX / DAY_MS)),
+        None => duration(value).map(Some).map_err(|_| "is not an age: write 90d, 12h or 0".to_owned()),
+    }
+}
+
+/// An age as an operator would write it.
+pub(super) fn age_text(ms: u64) -> String {
+    if ms.is_multiple_of(DAY_MS) { format!("{}d", ms / DAY_MS) } else { duration_text(ms) }
+}
+
+/// Units of sizes, the largest first: powers of 1024, as files are counted.
+const SIZE_UNITS: [(&str, u64); 3] = [("G", 1 << 30), ("M", 1 << 20), ("K", 1 << 10)];
+
+/// Bytes, as `500M`, `2G`, `64K` or plain.
+pub(super) fn size(value: &OsStr) -> Result<u64, String> {
+    let text = text(value)?;
+    let unit = SIZE_UNITS.iter().find_map(|&(unit, bytes)| Some((text.strip_suffix(unit)?, bytes)));
+    let (digits, bytes) = unit.unwrap_or((text, 1));
+    let count = number(OsStr::new(digits), 0, u64::MAX).ok().and_then(|count: u64| count.checked_mul(bytes));
+    count.ok_or_else(|| "is not a size: write 500M, 2G or a number of bytes".to_owned())
+}
+
+/// A size in the largest unit that divides it.
+pub(super) fn size_text(bytes: u64) -> String {
+    let unit = SIZE_UNITS.iter().find(|(_, unit)| bytes > 0 && bytes.is_multiple_of(*unit));
+    unit.map_or_else(|| bytes.to_string(), |(name, unit)| format!("{}{name}", bytes / unit))
+}
+
+/// A bound, or none for 0.
+pub(super) fn positive(bound: u64) -> Option<u64> {
+    (bound > 0).then_some(bound)
 }
 
 /// A duration as an operator would write it: the largest unit that divides it, but 60s rather than 1m.

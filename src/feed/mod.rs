@@ -386,7 +386,7 @@ impl<D: Disk, T> Feed<D, T> {
 
     /// Hands what was published to every subscriber that was up to date and has room; the others are behind.
     pub fn deliver(&mut self, sink: &mut impl Sink) {
-        for id in std::mem::take(&mut self.fresh) {
+        for id in self.fresh.drain(..) {
             let Some(room) = self.rooms[id.0].as_mut() else { continue };
             let Some(hot) = room.hot.as_mut() else { continue };
             for batch in hot.undelivered() {

@@ -114,6 +114,7 @@ impl Server {
                 heartbeat_ms: config.heartbeat_ms,
                 messages_per_second: config.rate_per_second,
                 content_bytes_max: config.content_bytes_max,
+                message_bytes_max: config.message_bytes_max(),
             }),
             feed: Feed::new(store),
             jobs: Jobs::start(waker)?,
@@ -292,7 +293,11 @@ fn store_options(config: &Config, run_id: u64) -> Options {
         policy,
         segment_bytes: limits::SEGMENT_BYTES,
         files_open_max: limits::LOG_FILES_OPEN_MAX,
-        retention: Retention::default(),
+        retention: Retention {
+            age_ms: config.retain_age_ms,
+            messages: config.retain_messages,
+            bytes: config.retain_bytes,
+        },
         run_id,
     }
 }
@@ -303,6 +308,7 @@ fn net_config(config: &Config) -> NetConfig {
         idle_timeout_ms: config.offline_timeout_ms,
         idle_close_code: close::NO_HEARTBEAT,
         write_timeout_ms: config.write_timeout_ms,
+        message_bytes_max: config.message_bytes_max(),
         connections_max: connections_max(),
         ..NetConfig::default()
     }
