@@ -1,0 +1,210 @@
+//! Torn tails, flipped bits, misplaced records, wrong sidecars.
+
+use super::support::*;
+use roomlog::log::sim::SimDisk;
+use roomlog::log::{LogError, Options, Store, SyncPolicy};
+
+const ROOM: &str = "general";
+
+fn log_bytes(disk: &SimDisk) -> Vec<u8> {
+    disk.bytes(&segment(ROOM, 1)).expect("the segment is there")
+}
+
+fn lines(bytes: &[u8]) -> Vec<Vec<u8>> {
+    bytes.split_inclusive(|&b| b == b'\n').map(<[u8]>::to_vec).collect()
+}
+
+#[test]
+fn torn_tail_is_cut_at_every_byte_of_the_last_three_records() {
+    let whole = log_bytes(&stored(SyncPolicy::Always, ROOM, 8, false));
+    let records = lines(&whole);
+    let start = whole.len() - records[records.len() - 3..].iter().map(Vec::len).sum::<usize>();
+    for cut in start..whole.len() {
+        let disk = stored(SyncPolicy::Always, ROOM, 8, false);
+        disk.tamper(&segment(ROOM, 1), &whole[..cut]);
+        let mut store = open(&disk, SyncPolicy::Always, 2);
+        let id = store.open_room(ROOM, 22, 0).unwrap();
+        let left = lines(&whole[..cut]).iter().filter(|line| line.ends_with(b"\n")).count() as u64 - 1;
+        assert_eq!((store.position(id).head, epoch_of(&store, id).0), (left, 11), "cut at {cut}");
+        assert_holds(&mut store, id, 1, left);
+        let kept = disk.bytes(&room_file(ROOM, "00000000000000000001.torn-1")).unwrap_or_default();
+        assert_eq!([log_bytes(&disk), kept].concat(), whole[..cut], "the cut bytes are kept beside");
+        append_many(&mut store, id, 1, 3);
+        commit(&mut store);
+        assert_holds(&mut store, id, 1, left + 3);
+    }
+}
+
+#[test]
+fn torn_tail_after_a_clean_end_begins_a_new_epoch() {
+    let disk = stored(SyncPolicy::Always, ROOM, 8, true);
+    let whole = log_bytes(&disk);
+    disk.tamper(&segment(ROOM, 1), &whole[..whole.len() - 1]);
+    for run in 2..4 {
+        let mut store = open(&disk, SyncPolicy::Always, run);
+        let id = store.open_room(ROOM, 20 + run, 0).unwrap();
+        assert_eq!((store.position(id).head, epoch_of(&store, id).0), (7, 22), "once, run {run}");
+        assert_eq!(store.epochs(id).iter().map(|(e, last)| (e.0, *last)).collect::<Vec<_>>(), [(11, 7)]);
+        assert_holds(&mut store, id, 1, 7);
+        store.shutdown(0).unwrap();
+    }
+}
+
+#[test]
+fn every_flipped_bit_is_found_and_never_served() {
+    for clean in [true, false] {
+        let disk = stored(SyncPolicy::Always, ROOM, 4, clean);
+        let whole = log_bytes(&disk);
+        for bit in 0..whole.len() * 8 {
+            let mut bad = whole.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            let disk = disk.clone();
+            disk.crash();
+            reset(&disk, &bad);
+            let mut store = open(&disk, SyncPolicy::Always, 2);
+            let id = store.open_room(ROOM, 22, 0).unwrap();
+            let (records, gaps) = read_all(&mut store, id);
+            assert!(records.iter().all(|(n, bytes)| *bytes == payload(1, *n)), "bit {bit}");
+            let missing: u64 = gaps.iter().map(|(from, to)| to - from + 1).sum();
+            assert_eq!(records.len() as u64 + missing, store.position(id).head, "bit {bit}");
+            assert!(records.len() >= 3, "one flipped bit takes one record: bit {bit}, {} left", records.len());
+            append_many(&mut store, id, 1, 1);
+            commit(&mut store);
+            let (after, _) = read_all(&mut store, id);
+            assert_eq!(after.len(), records.len() + 1, "bit {bit}");
+        }
+    }
+}
+
+/// Puts a room back to one segment with these bytes.
+fn reset(disk: &SimDisk, bytes: &[u8]) {
+    use roomlog::log::Disk;
+    for path in disk.files() {
+        if path.starts_with("/data/rooms") && path != segment(ROOM, 1) {
+            disk.remove(&path).unwrap();
+        }
+    }
+    disk.tamper(&segment(ROOM, 1), bytes);
+}
+
+#[test]
+fn damage_with_valid_records_after_it_is_a_gap_and_stays() {
+    for clean in [true, false] {
+        let disk = stored(SyncPolicy::Always, ROOM, 9, clean);
+        let mut records = lines(&log_bytes(&disk));
+        for line in &mut records[4..6] {
+            line[40] ^= 1;
+        }
+        disk.tamper(&segment(ROOM, 1), &records.concat());
+        let mut store = open(&disk, SyncPolicy::Always, 2);
+        let id = store.open_room(ROOM, 22, 0).unwrap();
+        assert_eq!((store.position(id).head, epoch_of(&store, id).0), (9, 11));
+        append_many(&mut store, id, 1, 1);
+        commit(&mut store);
+        let (found, gaps) = read_all(&mut store, id);
+        assert_eq!(found.iter().map(|(n, _)| *n).collect::<Vec<_>>(), [1, 2, 3, 6, 7, 8, 9, 10]);
+        assert_eq!(gaps, [(4, 5)]);
+        assert!(log_bytes(&disk).starts_with(&records.concat()), "nothing was truncated");
+    }
+}
+
+#[test]
+fn record_in_another_place_is_found() {
+    let disk = stored(SyncPolicy::Always, ROOM, 6, true);
+    let mut records = lines(&log_bytes(&disk));
+    records.insert(5, records[2].clone());
+    disk.tamper(&segment(ROOM, 1), &records.concat());
+    let mut store = open(&disk, SyncPolicy::Always, 2);
+    let id = store.open_room(ROOM, 22, 0).unwrap();
+    assert_holds(&mut store, id, 1, 6);
+
+    let other = stored(SyncPolicy::Always, "other", 6, true);
+    let foreign = lines(&other.bytes(&segment("other", 1)).unwrap());
+    let disk = stored(SyncPolicy::Always, ROOM, 6, true);
+    let mut records = lines(&log_bytes(&disk));
+    records[3].clone_from(&foreign[3]);
+    disk.tamper(&segment(ROOM, 1), &records.concat());
+    let mut store = open(&disk, SyncPolicy::Always, 2);
+    let id = store.open_room(ROOM, 22, 0).unwrap();
+    assert_eq!(read_all(&mut store, id).1, [(3, 3)]);
+}
+
+#[test]
+fn folder_with_another_rooms_log_is_refused() {
+    let disk = stored(SyncPolicy::Always, "other", 6, true);
+    let bytes = disk.bytes(&segment("other", 1)).unwrap();
+    use roomlog::log::Disk;
+    disk.create_dir(&room_file(ROOM, "")).unwrap();
+    disk.tamper(&segment(ROOM, 1), &bytes);
+    let mut store = open(&disk, SyncPolicy::Always, 2);
+    assert_eq!(store.open_room(ROOM, 22, 0), Err(LogError::Unavailable));
+    assert_eq!(log_bytes(&disk), bytes, "untouched");
+    let id = store.open_room("other", 22, 0).unwrap();
+    assert_holds(&mut store, id, 1, 6);
+}
+
+#[test]
+fn sidecars_are_rebuilt_when_missing_and_not_believed_when_wrong() {
+    let disk = SimDisk::new();
+    let options = |run| Options { segment_bytes: 40_000, ..options(SyncPolicy::Always, run) };
+    let mut store = Store::open(disk.clone(), options(1)).unwrap();
+    let id = store.open_room(ROOM, 11, 0).unwrap();
+    for _ in 0..60 {
+        append_many(&mut store, id, 1, 10);
+        commit(&mut store);
+    }
+    store.shutdown(0).unwrap();
+    drop(store);
+    use roomlog::log::Disk;
+    let sidecars: Vec<_> = disk.files().into_iter().filter(|f| f.extension().is_some_and(|e| e == "idx")).collect();
+    assert!(sidecars.len() >= 2, "{sidecars:?}");
+    let (missing, wrong) = (&sidecars[0], &sidecars[1]);
+    let good = disk.bytes(missing).unwrap();
+    disk.remove(missing).unwrap();
+    let mut bytes = disk.bytes(wrong).unwrap();
+    bytes[70] ^= 1;
+    disk.tamper(wrong, &bytes);
+    let mut store = Store::open(disk.clone(), options(2)).unwrap();
+    let id = store.open_room(ROOM, 22, 0).unwrap();
+    assert_holds(&mut store, id, 1, 600);
+    assert_eq!(&disk.bytes(missing).unwrap()[64..good.len() - 4], &good[64..good.len() - 4], "the same entries");
+    assert_ne!(disk.bytes(wrong).unwrap(), bytes);
+}
+
+#[test]
+fn index_that_points_to_the_wrong_place_makes_no_gap() {
+    let disk = SimDisk::new();
+    let mut store = open(&disk, SyncPolicy::Always, 1);
+    let id = store.open_room(ROOM, 11, 0).unwrap();
+    append_many(&mut store, id, 1, 100);
+    commit(&mut store);
+    // The record that an index entry points to is damaged in the file, but the ones around it are not.
+    let mut records = lines(&log_bytes(&disk));
+    let damaged: Vec<usize> = (2..100).step_by(3).collect();
+    damaged.iter().for_each(|&n| records[n][45] ^= 1);
+    disk.tamper(&segment(ROOM, 1), &records.concat());
+    let (found, gaps) = read_all(&mut store, id);
+    assert_eq!(gaps, damaged.iter().map(|&n| (n as u64, n as u64)).collect::<Vec<_>>());
+    assert_eq!(found.len() + gaps.len(), 100);
+}
+
+#[test]
+fn lost_segment_in_the_middle_is_a_gap() {
+    let disk = SimDisk::new();
+    let mut store =
+        Store::open(disk.clone(), Options { segment_bytes: 1000, ..options(SyncPolicy::Always, 1) }).unwrap();
+    let id = store.open_room(ROOM, 11, 0).unwrap();
+    for _ in 0..40 {
+        append_many(&mut store, id, 1, 1);
+        commit(&mut store);
+    }
+    store.shutdown(0).unwrap();
+    drop(store);
+    use roomlog::log::Disk;
+    let logs: Vec<_> = disk.files().into_iter().filter(|f| f.extension().is_some_and(|e| e == "log")).collect();
+    let first = |path: &std::path::Path| path.file_stem().unwrap().to_str().unwrap().parse::<u64>().unwrap();
+    disk.remove(&logs[2]).unwrap();
+    let mut store = open(&disk, SyncPolicy::Always, 2);
+    let id = store.open_room(ROOM, 22, 0).unwrap();
+    assert_eq!(read_all(&mut store, id).1, [(first(&logs[2]), first(&logs[3]) - 1)]);
+}
