@@ -111,6 +111,11 @@ impl SimDisk {
         self.state().faults.insert(call, fault);
     }
 
+    /// Forgets all faults that have not happened yet.
+    pub fn clear_faults(&self) {
+        self.state().faults.clear();
+    }
+
     /// Whether a `PowerOff` has happened.
     pub fn is_off(&self) -> bool {
         self.state().is_off

@@ -5,6 +5,7 @@
 use std::io;
 use std::sync::Arc;
 
+use super::control::Control;
 use super::disk::{Disk, DiskFile, is_full, write_full};
 use super::record::{self, CONTROL_PREFIX};
 use super::room::{Marked, Room, RoomLog, Sealed, Wanted};
@@ -133,7 +134,7 @@ impl<D: Disk> Store<D> {
         if log_of(&mut self.rooms[id as usize]).mark == Marked::No {
             let mark = self.mark();
             let log = log_of(&mut self.rooms[id as usize]);
-            let line = mark.line(log.seed, log.written);
+            let line = Control::Mark(mark).line(log.seed, log.written);
             write_lines(&*file, log, &line).map_err(|failed| WriteFailed { written_bytes: 0, ..failed })?;
             log.mark = Marked::Written;
         }
@@ -169,6 +170,24 @@ impl<D: Disk> Store<D> {
         log.mark = if log.mark == Marked::Durable { Marked::Durable } else { Marked::Written };
         log.roll_due = false;
         Ok(self.files.insert((id, first), file))
+    }
+
+    /// Writes down that this run has written everything it wanted to in a room, if it wrote at all. Not synced here: it
+    /// counts only together with the run's line in `clean_runs`, before which everything is synced.
+    pub(super) fn write_closing(&mut self, id: u32) {
+        let run = self.options.run_id;
+        let Some(log) = self.log_mut(id).filter(|log| log.mark != Marked::No) else { return };
+        let line = Control::Closing(run).line(log.seed, log.written);
+        let Some(first) = log.active.as_ref().map(|active| active.first) else { return };
+        if self.rooms[id as usize].read_only {
+            return;
+        }
+        let file = self.file(id, first).map_err(WriteFailed::before);
+        let written = file.and_then(|file| write_lines(&*file, log_of(&mut self.rooms[id as usize]), &line));
+        if let Err(failed) = written {
+            ::log::warn!("room {:?} could not be closed cleanly: {}", self.rooms[id as usize].name, failed.error);
+            self.failed = true;
+        }
     }
 
     /// Counts what is in the file now, and shows it where the policy says so.

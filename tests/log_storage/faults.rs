@@ -148,6 +148,7 @@ fn every_single_failing_call_is_survived() {
                 }
                 let _ = store.shutdown(0);
                 drop(store);
+                disk.clear_faults();
                 let mut store = open(&disk, policy, 3);
                 let id = store.open_room("r", 33, 0).unwrap();
                 let head = store.position(id).head;

@@ -98,7 +98,7 @@ impl World {
         for (n, bytes) in buffer.records() {
             assert!(n >= from && n <= head && bytes == payload(self.model[n as usize - 1], n));
         }
-        assert!(buffer.records().len() > 0 || buffer.gap.is_some() || from > head);
+        assert!(buffer.records().len() > 0 || buffer.gap.is_some() || from > head || head == 0);
     }
 
     /// Ends the process and starts it again; the model forgets what was not visible and is not there.
