@@ -45,8 +45,11 @@ pub fn commit(store: &mut Store<SimDisk>) -> Vec<LogEvent> {
     events
 }
 
+/// Records with their sequences.
+pub type Records = Vec<(u64, Vec<u8>)>;
+
 /// Everything that is visible, and the gaps.
-pub fn read_all(store: &mut Store<SimDisk>, id: LogId) -> (Vec<(u64, Vec<u8>)>, Vec<(u64, u64)>) {
+pub fn read_all(store: &mut Store<SimDisk>, id: LogId) -> (Records, Vec<(u64, u64)>) {
     let (mut records, mut gaps, mut buffer) = (Vec::new(), Vec::new(), ReadBuffer::default());
     let mut from = store.position(id).floor;
     while from <= store.position(id).head {
