@@ -14,7 +14,7 @@ use super::write::log_of;
 
 /// From so many files on, one sync of the file system goes ahead of those of the files. See docs/LOG_FORMAT.md for the
 /// measurement.
-pub const SYNC_ALL_FILES_MIN: usize = 32;
+const SYNC_ALL_FILES_MIN: usize = 16;
 
 /// What a batch knows about one room.
 #[derive(Debug)]

@@ -116,7 +116,7 @@ impl<D: Disk> Store<D> {
         let mut buffer = std::mem::take(&mut log_of(&mut self.rooms[id as usize]).buffer);
         let result = self.write_buffer(id, &buffer, now_ms);
         let written_bytes = result.as_ref().map_or_else(|failed| failed.written_bytes, |()| buffer.len());
-        self.account(id, &buffer[..written_bytes], now_ms, events);
+        self.account(id, &buffer[..written_bytes], result.is_ok(), now_ms, events);
         if let Err(failed) = result {
             self.refuse(id, failed, events);
         }
@@ -191,15 +191,17 @@ impl<D: Disk> Store<D> {
     }
 
     /// Counts what is in the file now, and shows it where the policy says so.
-    fn account(&mut self, id: u32, lines: &[u8], now_ms: u64, events: &mut Vec<LogEvent>) {
+    fn account(&mut self, id: u32, lines: &[u8], is_whole: bool, now_ms: u64, events: &mut Vec<LogEvent>) {
         if lines.is_empty() {
             return;
         }
         let room = &mut self.rooms[id as usize];
+        let next = room.next;
         let log = log_of(room);
         let Some(active) = log.active.as_mut() else { return };
         active.index.note_lines(lines, log.written + 1, active.bytes - lines.len() as u64);
-        log.written += record::line_sizes(lines).count() as u64;
+        // Counting is needed only when not all went out.
+        log.written = if is_whole { next - 1 } else { log.written + record::line_sizes(lines).count() as u64 };
         let (mark, written) = (log.mark, log.written);
         let is_due = self.is_roll_due(log_ref(&self.rooms[id as usize]), now_ms);
         log_of(&mut self.rooms[id as usize]).roll_due = is_due;
