@@ -78,7 +78,7 @@ fn append_batched(dir: &Path, batch: u64) {
         // Sealing a segment syncs it, which the bare loop does not; so one segment takes it all.
         let mut store = store(&data, 1, 1 << 30);
         let id = store.open_room("bench", 1, 0).expect("the room opens");
-        let ours = seconds(|| fill(&mut store, id));
+        let ours = seconds(|| fill(&mut store, id, batch));
         let lines = vec![b'x'; (200 + FRAMING_BYTES) * batch as usize];
         let mut file = File::create(data.join("bare")).expect("the folder is writable");
         let bare = seconds(|| (0..RECORDS / batch).for_each(|_| file.write_all(&lines).expect("the disk has space")));
