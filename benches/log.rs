@@ -16,10 +16,12 @@ const BATCH: u64 = 32;
 /// Bytes of a line besides its payload.
 const FRAMING_BYTES: usize = 35;
 
+type Bench = fn(&Path);
+
 fn main() {
     let dir = std::env::temp_dir().join(format!("roomlog-bench-{}", std::process::id()));
     let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    let benches: [(&str, fn(&Path)); 4] = [("append", append), ("replay", replay), ("sync", sync), ("open", open)];
+    let benches: [(&str, Bench); 4] = [("append", append), ("replay", replay), ("sync", sync), ("open", open)];
     for (name, bench) in benches {
         if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
             std::fs::create_dir_all(&dir).expect("the temporary folder is writable");

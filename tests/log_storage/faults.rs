@@ -24,6 +24,7 @@ fn full_disk_refuses_whole_records_and_writing_resumes_by_itself() {
             assert_eq!(events.contains(&refused), next < 7, "{policy:?}, {free} bytes free: {events:?}");
             assert!(!store.is_read_only(id));
             assert_holds(&mut store, id, 1, next - 1);
+            assert!(disk.bytes(&segment("r", 1)).unwrap().ends_with(b"\n"), "the short write was rolled back");
             disk.set_capacity(None);
             append_many(&mut store, id, 1, 2);
             commit(&mut store);

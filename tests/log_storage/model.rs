@@ -134,7 +134,7 @@ fn start(disk: &SimDisk, policy: SyncPolicy, life: u64) -> (Store<SimDisk>, LogI
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn store_agrees_with_a_plain_vector(policy in policies(), steps in steps()) {
