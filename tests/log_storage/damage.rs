@@ -2,7 +2,7 @@
 
 use super::support::*;
 use roomlog::log::sim::SimDisk;
-use roomlog::log::{LogError, Options, Store, SyncPolicy};
+use roomlog::log::{LogError, LogId, Options, Store, SyncPolicy};
 
 const ROOM: &str = "general";
 
@@ -225,4 +225,62 @@ fn lost_segment_in_the_middle_is_a_gap() {
     let mut store = open(&disk, SyncPolicy::Always, 2);
     let id = store.open_room(ROOM, 22, 0).unwrap();
     assert_eq!(read_all(&mut store, id).1, [(first(&logs[2]), first(&logs[3]) - 1)]);
+}
+
+#[test]
+fn old_record_behind_the_end_does_not_turn_the_numbering_back() {
+    let disk = stored(SyncPolicy::Always, ROOM, 6, true);
+    let mut records = lines(&log_bytes(&disk));
+    records.push(records[2].clone());
+    disk.tamper(&segment(ROOM, 1), &records.concat());
+    let mut store = open(&disk, SyncPolicy::Always, 2);
+    let id = store.open_room(ROOM, 22, 0).unwrap();
+    assert_eq!((store.position(id).head, epoch_of(&store, id).0), (6, 11));
+    assert_holds(&mut store, id, 1, 6);
+}
+
+/// Pairs of a long and a short record, so that the sizes of two such logs agree but not what stands where.
+fn store_pairs(disk: &SimDisk, run: u64, pairs: u64, long_first: bool) -> (Store<SimDisk>, LogId) {
+    let mut store = open(disk, SyncPolicy::Always, run);
+    let id = store.open_room(ROOM, 11, 0).unwrap();
+    for _ in 0..2 * pairs {
+        let next = store.position(id).next;
+        let size = if (next % 2 == 1) == long_first { 900 } else { 100 };
+        store.append(id, next, &vec![b'x'; size]).unwrap();
+        commit(&mut store);
+    }
+    (store, id)
+}
+
+#[test]
+fn sidecar_of_another_log_is_checked_against_what_it_points_to() {
+    let (one, other) = (SimDisk::new(), SimDisk::new());
+    store_pairs(&one, 1, 300, true).0.shutdown(0).unwrap();
+    store_pairs(&other, 1, 300, false).0.shutdown(0).unwrap();
+    let sidecar = room_file(ROOM, "00000000000000000001.idx");
+    let foreign = other.bytes(&sidecar).expect("the segment is long enough for one");
+    assert_ne!(one.bytes(&sidecar).unwrap(), foreign);
+    one.tamper(&sidecar, &foreign);
+    let mut store = open(&one, SyncPolicy::Always, 2);
+    let id = store.open_room(ROOM, 22, 0).unwrap();
+    let (records, gaps) = read_all(&mut store, id);
+    assert_eq!((records.len(), gaps), (600, vec![]));
+}
+
+#[test]
+fn sidecar_that_no_longer_fits_is_not_believed_when_the_segment_has_grown_again() {
+    let disk = SimDisk::new();
+    // Closing the room writes a sidecar; then the process crashes, so that epoch and segment go on.
+    let (mut store, id) = store_pairs(&disk, 1, 300, true);
+    store.close_room(id);
+    drop(store);
+    assert!(disk.bytes(&room_file(ROOM, "00000000000000000001.idx")).is_some());
+    let bytes = log_bytes(&disk);
+    disk.tamper(&segment(ROOM, 1), &lines(&bytes)[..101].concat());
+    drop(store_pairs(&disk, 3, 300, false));
+    let mut store = open(&disk, SyncPolicy::Always, 4);
+    let id = store.open_room(ROOM, 44, 0).unwrap();
+    assert_eq!(store.position(id).head, 700);
+    let (records, gaps) = read_all(&mut store, id);
+    assert_eq!((records.len(), gaps), (700, vec![]));
 }

@@ -1,7 +1,7 @@
 //! What retention drops.
 
 use super::support::*;
-use roomlog::log::sim::SimDisk;
+use roomlog::log::sim::{Fault, SimDisk};
 use roomlog::log::{LogEvent, Options, Retention, Store, SyncPolicy};
 
 fn run(retention: Retention, step_ms: u64) -> (SimDisk, Store<SimDisk>, roomlog::log::LogId) {
@@ -69,4 +69,36 @@ fn floor_stays_after_a_restart() {
     let mut store = open(&disk, SyncPolicy::Always, 2);
     let id = store.open_room("r", 22, 0).unwrap();
     assert_eq!((store.position(id).floor, epoch_of(&store, id).0), (floor, 11));
+}
+
+#[test]
+fn power_cut_while_segments_are_dropped_leaves_no_hole() {
+    for call in 0..200 {
+        let disk = SimDisk::new();
+        let mut store =
+            Store::open(disk.clone(), Options { segment_bytes: 600, ..options(SyncPolicy::Always, 1) }).unwrap();
+        let id = store.open_room("r", 11, 0).unwrap();
+        for _ in 0..40 {
+            append_many(&mut store, id, 1, 1);
+            commit(&mut store);
+        }
+        store.shutdown(0).unwrap();
+        drop(store);
+        let retention = Retention { messages: Some(3), ..Retention::default() };
+        let mut store = Store::open(disk.clone(), Options { retention, ..options(SyncPolicy::Always, 2) }).unwrap();
+        let id = store.open_room("r", 22, 0).unwrap();
+        disk.fail_at(disk.calls() + call, Fault::PowerOff);
+        append_many(&mut store, id, 1, 1);
+        commit(&mut store);
+        drop(store);
+        if !disk.is_off() {
+            assert!(call > 20, "{call} calls");
+            return;
+        }
+        disk.power_cut(call);
+        let mut store = open(&disk, SyncPolicy::Always, 3);
+        let id = store.open_room("r", 33, 0).unwrap();
+        let (records, gaps) = read_all(&mut store, id);
+        assert_eq!((gaps, records.last().map(|(n, _)| *n >= 40)), (vec![], Some(true)), "power off at call {call}");
+    }
 }
