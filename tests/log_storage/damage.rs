@@ -255,8 +255,8 @@ fn store_pairs(disk: &SimDisk, run: u64, pairs: u64, long_first: bool) -> (Store
 #[test]
 fn sidecar_of_another_log_is_checked_against_what_it_points_to() {
     let (one, other) = (SimDisk::new(), SimDisk::new());
-    store_pairs(&one, 1, 300, true).0.shutdown(0).unwrap();
-    store_pairs(&other, 1, 300, false).0.shutdown(0).unwrap();
+    store_pairs(&one, 1, 300, false).0.shutdown(0).unwrap();
+    store_pairs(&other, 1, 300, true).0.shutdown(0).unwrap();
     let sidecar = room_file(ROOM, "00000000000000000001.idx");
     let foreign = other.bytes(&sidecar).expect("the segment is long enough for one");
     assert_ne!(one.bytes(&sidecar).unwrap(), foreign);
