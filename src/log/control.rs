@@ -1,4 +1,5 @@
-//! The log's own records: the header that begins each segment, and the mark that each run leaves in a room.
+//! The log's own records: the header that begins each segment, the mark that each run leaves in a room before its first
+//! record, and the closing behind its last one.
 //!
 //! Owns: their JSON. Must never know: what else is in a segment.
 
@@ -48,10 +49,22 @@ pub(crate) struct Header {
     pub mark: Option<Mark>,
 }
 
+/// What stands between the messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Control {
+    /// What follows was written by this run.
+    Mark(Mark),
+    /// The run with this number wrote all that it wanted to. Proves that nothing before it is missing.
+    Closing(u64),
+}
+
 #[derive(Serialize, Deserialize)]
-struct MarkLine {
+struct ControlLine {
     roomlog: u32,
-    mark: Mark,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mark: Option<Mark>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    closed: Option<Epoch>,
 }
 
 impl Header {
@@ -73,15 +86,20 @@ impl Header {
     }
 }
 
-impl Mark {
-    /// The mark as a line of its own, after the record `last`.
-    pub fn line(&self, seed: u32, last: u64) -> Vec<u8> {
-        line(&MarkLine { roomlog: VERSION, mark: *self }, seed, last)
+impl Control {
+    /// The record as a line, after the message `last`.
+    pub fn line(self, seed: u32, last: u64) -> Vec<u8> {
+        let (mark, closed) = match self {
+            Control::Mark(mark) => (Some(mark), None),
+            Control::Closing(run) => (None, Some(Epoch(run))),
+        };
+        line(&ControlLine { roomlog: VERSION, mark, closed }, seed, last)
     }
 
-    /// The mark in a control record's payload.
-    pub fn parse(payload: &[u8]) -> Option<Mark> {
-        serde_json::from_slice::<MarkLine>(payload).ok().map(|line| line.mark)
+    /// The control record in a payload; `None` for everything else.
+    pub fn parse(payload: &[u8]) -> Option<Control> {
+        let line = serde_json::from_slice::<ControlLine>(payload).ok()?;
+        line.mark.map(Control::Mark).or(line.closed.map(|run| Control::Closing(run.0)))
     }
 }
 
@@ -124,13 +142,17 @@ mod tests {
         let Parsed::Record(record) = parse(&line, seed("x")) else { panic!("no record") };
         assert_eq!((record.sequence, record.barrier), (3, true));
         assert_eq!(Header::parse(record.payload), Some(header));
-        let line = mark.line(seed("x"), 9);
+        let line = Control::Mark(mark).line(seed("x"), 9);
         let Parsed::Record(record) = parse(&line, seed("x")) else { panic!("no record") };
-        assert_eq!((record.sequence, Mark::parse(record.payload)), (9, Some(mark)));
+        assert_eq!((record.sequence, Control::parse(record.payload)), (9, Some(Control::Mark(mark))));
         assert_eq!(
             record.payload,
             br#"{"roomlog":1,"mark":{"run":"0000000000000007","boot":"0000000000000008","volatile":true}}"#
         );
+        let line = Control::Closing(7).line(seed("x"), 9);
+        let Parsed::Record(record) = parse(&line, seed("x")) else { panic!("no record") };
+        assert_eq!(Control::parse(record.payload), Some(Control::Closing(7)));
+        assert_eq!(record.payload, br#"{"roomlog":1,"closed":"0000000000000007"}"#);
     }
 
     #[test]

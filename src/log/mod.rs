@@ -22,6 +22,7 @@ mod record;
 mod retain;
 mod room;
 mod scan;
+pub mod sim;
 mod store;
 mod sync;
 mod types;

@@ -5,7 +5,7 @@
 use std::io;
 use std::path::Path;
 
-use super::control::{Header, Mark, OLD_EPOCHS_MAX};
+use super::control::{Control, Header, Mark, OLD_EPOCHS_MAX};
 use super::disk::{Disk, DiskFile, is_full, read_full, write_full};
 use super::index::{Index, Sidecar};
 use super::room::{Active, Folders, Marked, Room, RoomLog, Sealed};
@@ -44,15 +44,29 @@ struct Tail {
     len: u64,
     /// The last run's mark.
     mark: Option<Mark>,
+    /// The last good line says that nothing before it is missing: a closing, or a header that no run has marked.
+    closed: bool,
     index: Index,
-    /// The first damage behind the last barrier, and the last sequence before it: where the torn part begins if there
-    /// was a power cut. A barrier proves that what stands before it had been on the disk.
-    suspect: Option<(u64, u64)>,
+    /// The first damage behind the last barrier: where the torn part begins if there was a power cut. A barrier proves
+    /// that what stands before it had been on the disk.
+    suspect: Option<Suspect>,
     /// A barrier was seen.
     barrier: bool,
     /// The header is missing and there are zeros in its place: it never reached the disk.
     hole: bool,
     is_copy: bool,
+}
+
+/// Damage that may be the start of what never reached the disk.
+#[derive(Clone, Copy)]
+struct Suspect {
+    offset: u64,
+    /// The last sequence before it.
+    last: u64,
+    /// `Tail::closed` before it.
+    closed: bool,
+    /// There are zeros in it.
+    hole: bool,
 }
 
 impl Tail {
@@ -62,18 +76,29 @@ impl Tail {
         self.header.is_none() && (empty || (self.hole && !self.barrier))
     }
 
-    fn accept(&mut self, sequence: u64, barrier: bool, control: bool, offset: u64) -> bool {
-        let in_order = if control { sequence >= self.last } else { sequence > self.last };
-        if in_order {
-            self.last = sequence;
-            if barrier {
-                (self.suspect, self.barrier) = (None, true);
-            }
-            if !control {
-                self.index.note(sequence, offset);
-            }
+    /// Takes in a record, unless its sequence shows that it stands in the wrong place.
+    fn accept(&mut self, sequence: u64, barrier: bool, control: Option<Control>, offset: u64) -> bool {
+        let in_order = if control.is_some() { sequence >= self.last } else { sequence > self.last };
+        if !in_order {
+            return false;
         }
-        in_order
+        self.last = sequence;
+        if barrier {
+            (self.suspect, self.barrier) = (None, true);
+        }
+        self.closed = matches!(control, Some(Control::Closing(_)));
+        match control {
+            Some(Control::Mark(mark)) => self.mark = Some(mark),
+            Some(Control::Closing(_)) => {}
+            None => self.index.note(sequence, offset),
+        }
+        true
+    }
+
+    /// Drops everything from the suspect on.
+    fn cut_at(&mut self, suspect: Suspect) {
+        (self.end, self.last, self.closed) = (suspect.offset, suspect.last, suspect.closed);
+        self.index.truncate(suspect.offset);
     }
 }
 
@@ -84,7 +109,7 @@ impl<D: Disk> Store<D> {
     /// # Errors
     /// `Unavailable` when its files cannot be read or belong to another room.
     pub fn open_room(&mut self, room: &str, entropy: u64, now_ms: u64) -> Result<LogId, LogError> {
-        debug_assert!(self.rooms.iter().all(|(_, open)| *open.name != *room) || self.rooms.len() > 100);
+        debug_assert!(self.rooms.iter().all(|(_, open)| *open.name != *room), "{room} is open already");
         self.generation = self.generation.wrapping_add(1);
         let opened = self.recover_room(room, Epoch(entropy), now_ms).map_err(|error| {
             ::log::error!("room {room:?} cannot be opened: {error}");
@@ -150,17 +175,21 @@ impl<D: Disk> Store<D> {
     fn judge(&self, tail: &mut Tail, lost_segment: bool) -> Verdict {
         let end = self.end_of(tail.mark);
         let volatile = tail.mark.is_some_and(|mark| mark.volatile);
-        let mut cut = (tail.end < tail.len).then_some(tail.end);
-        // What a volatile run wrote behind the damage was visible, so it stays, and the damage is a gap.
-        if let (End::PowerCut, false, Some((offset, last))) = (end, volatile, tail.suspect) {
-            (cut, tail.last) = (Some(offset), last);
-            tail.index.truncate(offset);
+        let torn = tail.suspect.filter(|suspect| match end {
+            // The next run's mark never reached the disk, so nothing that it wrote was visible.
+            End::Clean => suspect.closed && suspect.hole,
+            End::Crash => false,
+            // What a volatile run wrote behind the damage was visible: it stays, and the damage is a gap.
+            End::PowerCut => !volatile,
+        });
+        if let Some(suspect) = torn {
+            tail.cut_at(suspect);
         }
-        if let Some(at) = cut {
-            tail.end = at;
-        }
+        let cut = (tail.end < tail.len).then_some(tail.end);
+        let is_this_run = tail.mark.is_some_and(|mark| mark.run == self.options.run_id);
         let is_tail_lost = match end {
-            End::Clean => cut.is_some() || lost_segment,
+            End::Clean if is_this_run => cut.is_some(),
+            End::Clean => !tail.closed || lost_segment,
             End::Crash | End::PowerCut => volatile,
         };
         Verdict { cut, new_epoch: tail.header.is_none() || tail.is_copy || is_tail_lost }
@@ -291,7 +320,7 @@ impl<D: Disk> Store<D> {
             Some(header) => header.file != file.identity()?,
             None => false,
         };
-        let hole = header.is_none() && has_hole(&file)?;
+        let hole = header.is_none() && has_hole(&file, 0)?;
         let sidecar = self.read_sidecar(room, first, len).filter(|_| header.is_some() && !is_copy);
         if sidecar.is_none() {
             // One that is wrong now would look right again once the segment has grown.
@@ -305,6 +334,7 @@ impl<D: Disk> Store<D> {
             last: scanned.last,
             end: scanned.covered_bytes,
             len,
+            closed: scanned.mark.is_none(),
             mark: scanned.mark,
             index: scanned.index,
             suspect: None,
@@ -315,15 +345,20 @@ impl<D: Disk> Store<D> {
         let mut scanner = Scanner::new(&file, seed, tail.end..len, &mut window);
         while let Some(line) = scanner.next()? {
             if let Line::Record { offset, sequence, barrier, payload } = &line {
-                let control = scanner.is_control(payload);
-                if tail.accept(*sequence, *barrier, control, *offset) {
-                    tail.mark = Mark::parse(scanner.payload(payload)).filter(|_| control).or(tail.mark);
+                let is_control = scanner.is_control(payload);
+                let control = if is_control { Control::parse(scanner.payload(payload)) } else { None };
+                // A header was read on its own, and what a later version may add between the messages is none of ours.
+                let is_neutral = is_control && control.is_none();
+                if is_neutral || tail.accept(*sequence, *barrier, control, *offset) {
                     tail.end = scanner.offset();
                     continue;
                 }
             }
             let (Line::Record { offset, .. } | Line::Damage { offset }) = line;
-            tail.suspect = tail.suspect.or(Some((offset, tail.last)));
+            if tail.suspect.is_none() {
+                let (last, closed, hole) = (tail.last, tail.closed, has_hole(&file, offset)?);
+                tail.suspect = Some(Suspect { offset, last, closed, hole });
+            }
         }
         Ok(tail)
     }
@@ -392,10 +427,10 @@ fn read_header(file: &impl DiskFile, seed: u32, len: u64, window: &mut Vec<u8>) 
     })
 }
 
-/// Whether the first line has zeros in it, as a sector that was never written has and a flipped bit does not give.
-fn has_hole(file: &impl DiskFile) -> io::Result<bool> {
+/// Whether there are zeros where a line should be, as in a sector that was never written. A flipped bit leaves none.
+fn has_hole(file: &impl DiskFile, offset: u64) -> io::Result<bool> {
     let mut start = vec![0; 4096];
-    let read = read_full(file, &mut start, 0)?;
+    let read = read_full(file, &mut start, offset)?;
     let line = start[..read].split(|&b| b == b'\n').next().unwrap_or_default();
     Ok(line.windows(8).any(|bytes| bytes == [0; 8]))
 }

@@ -59,10 +59,10 @@ pub(crate) fn encode(out: &mut Vec<u8>, seed: u32, sequence: u64, barrier: bool,
     debug_assert!(payload.len() <= RECORD_BYTES_MAX && sequence < 10_000_000_000_000_000);
     let start = out.len();
     let mut framing = *b"CCCCCCCC LLLLLLL SSSSSSSSSSSSSSSS ";
-    decimal8(&mut framing[8..16], payload.len() as u32);
+    framing[8..16].copy_from_slice(&decimal8(payload.len() as u32));
     framing[8] = b' ';
-    decimal8(&mut framing[17..25], (sequence / 100_000_000) as u32);
-    decimal8(&mut framing[25..33], (sequence % 100_000_000) as u32);
+    framing[17..25].copy_from_slice(&decimal8((sequence / 100_000_000) as u32));
+    framing[25..33].copy_from_slice(&decimal8((sequence % 100_000_000) as u32));
     if barrier {
         framing[BARRIER_AT] = b'|';
     }
@@ -115,12 +115,13 @@ fn hex8(value: u32) -> [u8; 8] {
     (nibbles + 0x3030_3030_3030_3030 + letters * u64::from(b'a' - b'0' - 10)).to_be_bytes()
 }
 
-fn decimal8(out: &mut [u8], value: u32) {
-    let mut rest = value;
-    for digit in out.iter_mut().rev() {
-        *digit = b'0' + (rest % 10) as u8;
-        rest /= 10;
-    }
+/// Eight decimal digits of a number below 10^8: fours, then pairs, then single ones, all lanes at once.
+fn decimal8(value: u32) -> [u8; 8] {
+    let fours = u64::from(value / 10_000) | u64::from(value % 10_000) << 32;
+    let hundreds = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
+    let pairs = hundreds | (fours - hundreds * 100) << 16;
+    let tens = ((pairs * 103) >> 10) & 0x000f_000f_000f_000f;
+    ((tens | (pairs - tens * 10) << 8) + 0x3030_3030_3030_3030).to_le_bytes()
 }
 
 /// Eight decimal digits at once: pairs, then fours, then all.
@@ -190,8 +191,9 @@ mod tests {
         for value in [0, 9, 10, 0xa, 0x9f, 0xf9, 0x0123_4567, 0x89ab_cdef, u32::MAX] {
             assert_eq!(hex8(value), format!("{value:08x}").as_bytes());
         }
-        for value in [0, 1, 99_999_999, 12_345_678, 10_000_000] {
-            assert_eq!(digits8(format!("{value:08}").as_bytes()), Some(value));
+        for value in (0..100_000_000).step_by(9_973).chain([1, 9_999, 10_000, 99_999_999]) {
+            assert_eq!(decimal8(value), format!("{value:08}").as_bytes());
+            assert_eq!(digits8(&decimal8(value)), Some(value));
         }
         for byte in 0..=255u8 {
             for at in 0..8 {

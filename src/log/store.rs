@@ -153,6 +153,7 @@ impl<D: Disk> Store<D> {
     /// Gives back the room's memory and files. Nothing appended may wait to be written or, with `Always`, to be synced.
     pub fn close_room(&mut self, id: LogId) {
         self.save_sidecar(id.0);
+        self.write_closing(id.0);
         let room = self.rooms.remove(id.index());
         room.check_invariants();
         self.sealed_indexes.retain(|((of, _), _)| *of != id.0);
@@ -185,18 +186,21 @@ impl<D: Disk> Store<D> {
         }
         let dir = self.options.dir.clone();
         self.disk.sync_all(&dir).map_err(io_error(&dir))?;
-        if self.failed || !self.dirty.is_empty() {
-            return Err(StoreError::NotDurable);
-        }
-        for id in 0..self.rooms.capacity() {
-            if let Some(log) = self.log_mut(id as u32) {
+        let ids: Vec<u32> = self.rooms.iter().map(|(id, _)| id as u32).collect();
+        for id in ids {
+            if let Some(log) = self.log_mut(id) {
                 log.folders = Folders::Synced;
                 if let Some(active) = log.active.as_mut() {
                     active.durable_bytes = active.bytes;
                 }
-                self.save_sidecar(id as u32);
             }
+            self.save_sidecar(id);
+            self.write_closing(id);
         }
+        if self.failed || !self.dirty.is_empty() {
+            return Err(StoreError::NotDurable);
+        }
+        self.disk.sync_all(&dir).map_err(io_error(&dir))?;
         self.append_clean_run().map_err(io_error(&dir.join("clean_runs")))?;
         let running = dir.join("running");
         self.disk.remove(&running).map_err(io_error(&running))

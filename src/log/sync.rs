@@ -14,7 +14,7 @@ use super::write::log_of;
 
 /// From so many files on, one sync of the file system goes ahead of those of the files. See docs/LOG_FORMAT.md for the
 /// measurement.
-pub const SYNC_ALL_FILES_MIN: usize = 32;
+const SYNC_ALL_FILES_MIN: usize = 16;
 
 /// What a batch knows about one room.
 #[derive(Debug)]
@@ -27,11 +27,20 @@ struct Item {
     folders: Folders,
 }
 
+/// One room's part of a batch.
+struct Work<F> {
+    item: Item,
+    /// The active segment, if it has bytes that are not durable.
+    file: Option<io::Result<Arc<F>>>,
+    /// The room's folder, if its entries changed.
+    dir: PathBuf,
+}
+
 /// Files to make durable. Sent to another thread and run there.
 pub struct SyncBatch<D: Disk> {
     disk: Arc<D>,
     rooms_dir: PathBuf,
-    items: Vec<(Item, Option<io::Result<Arc<D::File>>>, PathBuf)>,
+    items: Vec<Work<D::File>>,
     orphans: Vec<Arc<D::File>>,
 }
 
@@ -57,7 +66,7 @@ impl<D: Disk> SyncBatch<D> {
         }
         let mut parent = None;
         let mut rooms = Vec::with_capacity(self.items.len());
-        for (item, file, dir) in self.items {
+        for Work { item, file, dir } in self.items {
             let mut result = file.map_or(Ok(()), |file| file?.sync_data());
             if item.folders >= Folders::Room {
                 result = result.and_then(|()| self.disk.sync_dir(&dir));
@@ -96,8 +105,7 @@ impl<D: Disk> Store<D> {
         Some(SyncBatch { disk: Arc::clone(&self.disk), rooms_dir: self.rooms_dir.clone(), items, orphans })
     }
 
-    #[allow(clippy::type_complexity)]
-    fn sync_item(&mut self, id: u32) -> Option<(Item, Option<io::Result<Arc<D::File>>>, PathBuf)> {
+    fn sync_item(&mut self, id: u32) -> Option<Work<D::File>> {
         let log = self.log_mut(id).filter(|log| log.wanted != Wanted::No)?;
         log.wanted = Wanted::No;
         log.in_flight = true;
@@ -109,7 +117,8 @@ impl<D: Disk> Store<D> {
         let file = (bytes > durable_bytes).then(|| self.file(id, first));
         let room = &self.rooms[id as usize];
         let dir = if folders == Folders::Synced { PathBuf::new() } else { self.room_dir(&room.name) };
-        Some((Item { room: id, generation: room.generation, bytes, through, folders }, file, dir))
+        let item = Item { room: id, generation: room.generation, bytes, through, folders };
+        Some(Work { item, file, dir })
     }
 
     /// Takes a batch's outcome: what it made durable becomes visible, rooms whose sync failed become read-only.

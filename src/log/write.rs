@@ -5,6 +5,7 @@
 use std::io;
 use std::sync::Arc;
 
+use super::control::Control;
 use super::disk::{Disk, DiskFile, is_full, write_full};
 use super::record::{self, CONTROL_PREFIX};
 use super::room::{Marked, Room, RoomLog, Sealed, Wanted};
@@ -115,7 +116,7 @@ impl<D: Disk> Store<D> {
         let mut buffer = std::mem::take(&mut log_of(&mut self.rooms[id as usize]).buffer);
         let result = self.write_buffer(id, &buffer, now_ms);
         let written_bytes = result.as_ref().map_or_else(|failed| failed.written_bytes, |()| buffer.len());
-        self.account(id, &buffer[..written_bytes], now_ms, events);
+        self.account(id, &buffer[..written_bytes], result.is_ok(), now_ms, events);
         if let Err(failed) = result {
             self.refuse(id, failed, events);
         }
@@ -133,7 +134,7 @@ impl<D: Disk> Store<D> {
         if log_of(&mut self.rooms[id as usize]).mark == Marked::No {
             let mark = self.mark();
             let log = log_of(&mut self.rooms[id as usize]);
-            let line = mark.line(log.seed, log.written);
+            let line = Control::Mark(mark).line(log.seed, log.written);
             write_lines(&*file, log, &line).map_err(|failed| WriteFailed { written_bytes: 0, ..failed })?;
             log.mark = Marked::Written;
         }
@@ -171,16 +172,36 @@ impl<D: Disk> Store<D> {
         Ok(self.files.insert((id, first), file))
     }
 
+    /// Writes down that this run has written everything it wanted to in a room, if it wrote at all. Not synced here: it
+    /// counts only together with the run's line in `clean_runs`, before which everything is synced.
+    pub(super) fn write_closing(&mut self, id: u32) {
+        let run = self.options.run_id;
+        let Some(log) = self.log_mut(id).filter(|log| log.mark != Marked::No) else { return };
+        let line = Control::Closing(run).line(log.seed, log.written);
+        let Some(first) = log.active.as_ref().map(|active| active.first) else { return };
+        if self.rooms[id as usize].read_only {
+            return;
+        }
+        let file = self.file(id, first).map_err(WriteFailed::before);
+        let written = file.and_then(|file| write_lines(&*file, log_of(&mut self.rooms[id as usize]), &line));
+        if let Err(failed) = written {
+            ::log::warn!("room {:?} could not be closed cleanly: {}", self.rooms[id as usize].name, failed.error);
+            self.failed = true;
+        }
+    }
+
     /// Counts what is in the file now, and shows it where the policy says so.
-    fn account(&mut self, id: u32, lines: &[u8], now_ms: u64, events: &mut Vec<LogEvent>) {
+    fn account(&mut self, id: u32, lines: &[u8], is_whole: bool, now_ms: u64, events: &mut Vec<LogEvent>) {
         if lines.is_empty() {
             return;
         }
         let room = &mut self.rooms[id as usize];
+        let next = room.next;
         let log = log_of(room);
         let Some(active) = log.active.as_mut() else { return };
         active.index.note_lines(lines, log.written + 1, active.bytes - lines.len() as u64);
-        log.written += record::line_sizes(lines).count() as u64;
+        // Counting is needed only when not all went out.
+        log.written = if is_whole { next - 1 } else { log.written + record::line_sizes(lines).count() as u64 };
         let (mark, written) = (log.mark, log.written);
         let is_due = self.is_roll_due(log_ref(&self.rooms[id as usize]), now_ms);
         log_of(&mut self.rooms[id as usize]).roll_due = is_due;

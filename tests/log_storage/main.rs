@@ -1,0 +1,10 @@
+//! The log on a simulated disk: what it promises, and that it keeps it when things break.
+
+mod basics;
+mod damage;
+mod epochs;
+mod faults;
+mod model;
+mod power;
+mod retention;
+mod support;
