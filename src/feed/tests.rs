@@ -390,3 +390,30 @@ fn the_tail_in_memory_is_bounded_and_given_back() {
     scene.feed.open(ROOM, "r".into(), 7, scene.now);
     assert_eq!(scene.history(HistoryRange::Since { since: 449, limit: 1 })["data"]["head"], 450);
 }
+
+#[test]
+fn a_copied_log_is_a_new_epoch_and_old_messages_keep_theirs() {
+    let mut scene = Scene::new();
+    scene.append("hello", Some("n"), 1);
+    scene.commit();
+    let first = scene.feed.position(ROOM).unwrap().epoch;
+    scene.feed.shutdown(scene.now).expect("all is durable");
+    let copy = Folder::new();
+    let room = |folder: &Folder| folder.0.join("rooms/r");
+    std::fs::create_dir_all(room(&copy)).unwrap();
+    for file in std::fs::read_dir(room(&scene.folder)).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), room(&copy).join(file.file_name())).unwrap();
+    }
+    let mut scene = Scene::over(copy);
+    scene.append("hello", Some("n"), 2);
+    scene.append("more", None, 3);
+    scene.commit();
+    let second = scene.feed.position(ROOM).unwrap().epoch;
+    assert_ne!(first, second);
+    assert_eq!((scene.feed.epoch_of(ROOM, 1), scene.feed.epoch_of(ROOM, 2)), (Ok(first), Ok(second)));
+    let start = Start::After { since: 1, epoch: Some(&first.to_string()) };
+    scene.subscribe(1, start);
+    let frames = scene.given(1);
+    assert_eq!((&frames[0]["data"]["reset"], &frames[0]["data"]["messages"][0]["sequence"]), (&Value::Null, &2.into()));
+}
