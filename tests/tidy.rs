@@ -18,7 +18,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("config", &["limits"]),
     ("protocol", &["limits"]),
     ("net", &["limits"]),
-    ("log", &["limits"]),
+    ("log", &["clock", "limits"]),
     ("chat", &["protocol", "clock", "limits"]),
     ("feed", &["log", "net::Frame", "net::Opcode", "net::encode_header", "protocol", "clock", "limits"]),
     ("web", &["net::http", "protocol", "config", "limits"]),

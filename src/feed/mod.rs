@@ -158,7 +158,7 @@ impl<D: Disk, T> Feed<D, T> {
     /// Takes a room into use. If its log cannot be opened the room is there all the same, and every use of the log
     /// fails. `entropy` becomes the epoch of a room that has none yet.
     pub fn open(&mut self, id: RoomId, name: Rc<str>, entropy: u64, now: Now) {
-        let log = self.store.open_room(&name, entropy, now.monotonic_ms);
+        let log = self.store.open_room(&name, entropy, now);
         if let Ok(log) = log {
             self.by_log.resize(self.by_log.len().max(log.index() + 1), id);
             self.by_log[log.index()] = id;
@@ -264,19 +264,19 @@ impl<D: Disk, T> Feed<D, T> {
     /// Writes what was appended: one write per room. Call once a turn.
     pub fn write(&mut self, now: Now, events: &mut Vec<FeedEvent<T>>) {
         let mut log_events = std::mem::take(&mut self.log_events);
-        self.store.write_dirty(now.monotonic_ms, &mut log_events);
+        self.store.write_dirty(now, &mut log_events);
         self.take_log_events(log_events, events);
     }
 
     /// What is to be made durable now, to be run on another thread; `None` if nothing is, or it is under way.
     pub fn next_sync(&mut self, now: Now) -> Option<SyncBatch<D>> {
-        self.store.next_sync(now.monotonic_ms)
+        self.store.next_sync(now)
     }
 
     /// Takes back what became of a sync.
     pub fn synced(&mut self, outcome: SyncOutcome, now: Now, events: &mut Vec<FeedEvent<T>>) {
         let mut log_events = std::mem::take(&mut self.log_events);
-        self.store.synced(outcome, now.monotonic_ms, &mut log_events);
+        self.store.synced(outcome, now, &mut log_events);
         self.take_log_events(log_events, events);
     }
 
@@ -291,7 +291,7 @@ impl<D: Disk, T> Feed<D, T> {
     /// # Errors
     /// Not everything could be made durable.
     pub fn shutdown(&mut self, now: Now) -> Result<(), StoreError> {
-        self.store.shutdown(now.monotonic_ms)
+        self.store.shutdown(now)
     }
 
     fn take_log_events(&mut self, mut log_events: Vec<LogEvent>, events: &mut Vec<FeedEvent<T>>) {

@@ -82,6 +82,7 @@ fn store(folder: &Folder) -> Store<RealDisk> {
         files_open_max: 8,
         retention: Retention::default(),
         run_id: u64::from(std::process::id()) << 32 | folder.0.as_os_str().len() as u64,
+        opened: Now::default(),
     };
     Store::open(RealDisk, options).expect("a folder of our own")
 }

@@ -1,7 +1,7 @@
 //! Append-only storage: a folder of segments per room, one line per record, durable before visible.
 //!
 //! Owns: the files under the data folder, sequence numbers, epochs, what is visible. Must never know: sockets, chat, JSON
-//! schemas of messages, the time of day (`now_ms` is passed in), randomness (`entropy` is passed in).
+//! schemas of messages, the time of day (`now` is passed in), randomness (`entropy` is passed in).
 //!
 //! A room is opened, appended to, and read by position:
 //!

@@ -13,6 +13,7 @@ use super::scan::{Line, SCAN_CHUNK_BYTES, Scanner};
 use super::store::{Store, true_name};
 use super::types::{Epoch, LogError, LogId};
 use super::{name, record};
+use crate::clock::Now;
 
 /// How the last run that wrote to a room ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,10 +109,10 @@ impl<D: Disk> Store<D> {
     ///
     /// # Errors
     /// `Unavailable` when its files cannot be read or belong to another room.
-    pub fn open_room(&mut self, room: &str, entropy: u64, now_ms: u64) -> Result<LogId, LogError> {
+    pub fn open_room(&mut self, room: &str, entropy: u64, now: Now) -> Result<LogId, LogError> {
         debug_assert!(self.rooms.iter().all(|(_, open)| *open.name != *room), "{room} is open already");
         self.generation = self.generation.wrapping_add(1);
-        let opened = self.recover_room(room, Epoch(entropy), now_ms).map_err(|error| {
+        let opened = self.recover_room(room, Epoch(entropy), now).map_err(|error| {
             ::log::error!("room {room:?} cannot be opened: {error}");
             LogError::Unavailable
         })?;
@@ -119,7 +120,7 @@ impl<D: Disk> Store<D> {
         Ok(LogId(self.rooms.insert(opened) as u32))
     }
 
-    fn recover_room(&self, room: &str, fresh: Epoch, now_ms: u64) -> io::Result<Room> {
+    fn recover_room(&self, room: &str, fresh: Epoch, now: Now) -> io::Result<Room> {
         let dir = self.room_dir(room);
         let mut firsts = match self.disk.list(&dir) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -136,7 +137,7 @@ impl<D: Disk> Store<D> {
             self.set_aside(&dir, first, tail.len)?;
             (lost_segment, _) = (true, firsts.pop());
         };
-        self.restore(room, fresh, now_ms, &firsts, tail, lost_segment)
+        self.restore(room, fresh, now, &firsts, tail, lost_segment)
     }
 
     /// Cuts what is torn, begins a new epoch where one is due, and gives the room its place in memory.
@@ -144,7 +145,7 @@ impl<D: Disk> Store<D> {
         &self,
         name: &str,
         fresh: Epoch,
-        now_ms: u64,
+        now: Now,
         firsts: &[u64],
         mut tail: Tail,
         lost_segment: bool,
@@ -152,10 +153,10 @@ impl<D: Disk> Store<D> {
         let Verdict { cut, new_epoch } = self.judge(&mut tail, lost_segment);
         let dir = self.room_dir(name);
         let (first, len, is_known) = (tail.first, tail.len, tail.header.is_some());
-        let (mut room, mut log) = self.recovered(name, now_ms, &firsts[..firsts.len() - 1], tail)?;
+        let (mut room, mut log) = self.recovered(name, now, &firsts[..firsts.len() - 1], tail)?;
         let mut result = cut.map_or(Ok(()), |at| self.keep_torn(&dir, first, at, len));
         if new_epoch && result.is_ok() && !room.read_only {
-            result = self.begin_epoch(&mut room, &mut log, fresh, is_known, now_ms, cut.is_some());
+            result = self.begin_epoch(&mut room, &mut log, fresh, is_known, now, cut.is_some());
         }
         // A segment that the new epoch has replaced is gone as a whole.
         let cut = cut.filter(|_| log.sealed.last().is_some_and(|s| s.first == first) || !new_epoch);
@@ -166,7 +167,7 @@ impl<D: Disk> Store<D> {
             ::log::error!("room {name:?} is read-only, it cannot be recovered: {error}");
             room.read_only = true;
         }
-        log.roll_due = self.is_roll_due(&log, now_ms);
+        log.roll_due = self.is_roll_due(&log, now);
         room.log = Some(Box::new(log));
         Ok(room)
     }
@@ -196,8 +197,8 @@ impl<D: Disk> Store<D> {
     }
 
     /// The room as its files have it.
-    fn recovered(&self, name: &str, now_ms: u64, sealed: &[u64], tail: Tail) -> io::Result<(Room, RoomLog)> {
-        let dir = self.room_dir(name);
+    fn recovered(&self, name: &str, now: Now, sealed: &[u64], tail: Tail) -> io::Result<(Room, RoomLog)> {
+        let (dir, wall_ms) = (self.room_dir(name), self.wall_ms(now));
         let mut room = Room::fresh(name, Epoch(0), self.generation);
         (room.visible, room.next) = (tail.last, tail.last + 1);
         room.read_only = self.failed_rooms.contains(name);
@@ -206,7 +207,7 @@ impl<D: Disk> Store<D> {
             let bytes = self.disk.len(&dir.join(name::segment(first)))?;
             log.sealed.push(Sealed { first, bytes, until_ms: None });
         }
-        let created_ms = tail.header.as_ref().map_or(now_ms, |header| header.created_ms);
+        let created_ms = tail.header.as_ref().map_or(wall_ms, |header| header.created_ms.min(wall_ms));
         (room.epoch, log.old_epochs) = match tail.header {
             Some(header) => (header.epoch, header.epochs),
             None => self.epochs_before(&dir, &log.sealed),
@@ -235,7 +236,7 @@ impl<D: Disk> Store<D> {
         log: &mut RoomLog,
         fresh: Epoch,
         is_known: bool,
-        now_ms: u64,
+        now: Now,
         must_last: bool,
     ) -> io::Result<()> {
         let Some(active) = log.active.take() else { return Ok(()) };
@@ -249,9 +250,9 @@ impl<D: Disk> Store<D> {
         (room.epoch, log.mark) = (fresh, Marked::No);
         let replaces = active.first == room.next;
         if !replaces {
-            log.sealed.push(Sealed { first: active.first, bytes: active.bytes, until_ms: Some(now_ms) });
+            log.sealed.push(Sealed { first: active.first, bytes: active.bytes, until_ms: Some(self.wall_ms(now)) });
         }
-        match self.create_segment(room, log, None, now_ms, replaces) {
+        match self.create_segment(room, log, None, now, replaces) {
             Ok((created, file)) => {
                 let created = log.active.insert(created);
                 if must_last {
@@ -273,7 +274,7 @@ impl<D: Disk> Store<D> {
         room: &Room,
         log: &mut RoomLog,
         mark: Option<Mark>,
-        now_ms: u64,
+        now: Now,
         replaces: bool,
     ) -> io::Result<(Active, D::File)> {
         let dir = self.room_dir(&room.name);
@@ -288,7 +289,7 @@ impl<D: Disk> Store<D> {
         }
         let file = self.disk.create(target)?;
         let filled = || -> io::Result<u64> {
-            let mut header = Header::new(&room.name, room.epoch, first, now_ms);
+            let mut header = Header::new(&room.name, room.epoch, first, now.unix_ms);
             (header.epochs, header.file, header.mark) = (log.old_epochs.clone(), file.identity()?, mark);
             let line = header.line(log.seed);
             write_full(&file, &line, 0).map_err(|(_, error)| error)?;
@@ -303,7 +304,7 @@ impl<D: Disk> Store<D> {
             let _ = self.disk.remove(target);
         })?;
         let index = Index::new(first);
-        let active = Active { first, bytes, durable_bytes: 0, indexed_bytes: 0, created_ms: now_ms, index };
+        let active = Active { first, bytes, durable_bytes: 0, indexed_bytes: 0, created_ms: self.wall_ms(now), index };
         Ok((active, file))
     }
 

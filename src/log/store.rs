@@ -18,6 +18,7 @@ use super::room::{Folders, Marked, Room, Wanted};
 use super::scan::{Line, Scanner};
 use super::types::{Epoch, LogId, Options, Position, Retention, StoreError};
 use super::{RealDisk, record};
+use crate::clock::Now;
 
 /// A line of `clean_runs`: 16 hex digits and a line feed.
 const RUN_LINE_BYTES: usize = 17;
@@ -110,6 +111,13 @@ impl<D: Disk> Store<D> {
         })
     }
 
+    /// The time of day for ages: that at the start of the run, and the monotonic time since. A wall clock that jumps while
+    /// the server runs makes nothing old, and nothing young.
+    pub(super) fn wall_ms(&self, now: Now) -> u64 {
+        let opened = self.options.opened;
+        opened.unix_ms.saturating_add(now.monotonic_ms.saturating_sub(opened.monotonic_ms))
+    }
+
     /// Where a room stands.
     pub fn position(&self, id: LogId) -> Position {
         self.rooms[id.index()].position()
@@ -173,16 +181,16 @@ impl<D: Disk> Store<D> {
     ///
     /// # Errors
     /// `NotDurable` or `Io`: the next start will treat this run as one that crashed.
-    pub fn shutdown(&mut self, now_ms: u64) -> Result<(), StoreError> {
+    pub fn shutdown(&mut self, now: Now) -> Result<(), StoreError> {
         if self.in_flight {
             return Err(StoreError::NotDurable);
         }
         let mut events = Vec::new();
-        self.write_dirty(now_ms, &mut events);
+        self.write_dirty(now, &mut events);
         // A room that has to roll first needs two rounds, one that waits for a descriptor more.
-        while let Some(batch) = self.next_sync(u64::MAX) {
-            self.synced(batch.run(), now_ms, &mut events);
-            self.write_dirty(now_ms, &mut events);
+        while let Some(batch) = self.next_sync(Now { monotonic_ms: u64::MAX, ..now }) {
+            self.synced(batch.run(), now, &mut events);
+            self.write_dirty(now, &mut events);
         }
         let dir = self.options.dir.clone();
         self.disk.sync_all(&dir).map_err(io_error(&dir))?;

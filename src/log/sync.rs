@@ -11,6 +11,7 @@ use super::room::{Folders, Marked, Wanted};
 use super::store::Store;
 use super::types::{LogError, LogEvent, LogId, SyncPolicy};
 use super::write::log_of;
+use crate::clock::Now;
 
 /// From so many files on, one sync of the file system goes ahead of those of the files. See docs/LOG_FORMAT.md for the
 /// measurement.
@@ -86,13 +87,13 @@ impl<D: Disk> SyncBatch<D> {
 impl<D: Disk> Store<D> {
     /// The next batch to run, if one is due and none is out. Its outcome must come back through `synced`; call
     /// `write_dirty` after that, then `next_sync` again.
-    pub fn next_sync(&mut self, now_ms: u64) -> Option<SyncBatch<D>> {
+    pub fn next_sync(&mut self, now: Now) -> Option<SyncBatch<D>> {
         if self.in_flight {
             return None;
         }
         let mut ids = std::mem::take(&mut self.urgent);
         let mut orphans = Vec::new();
-        if self.starved || self.lazy_due_ms().is_some_and(|due| now_ms >= due) {
+        if self.starved || self.lazy_due_ms().is_some_and(|due| now.monotonic_ms >= due) {
             ids.append(&mut self.lazy);
             orphans = std::mem::take(&mut self.orphans);
             self.starved = false;
@@ -122,7 +123,7 @@ impl<D: Disk> Store<D> {
     }
 
     /// Takes a batch's outcome: what it made durable becomes visible, rooms whose sync failed become read-only.
-    pub fn synced(&mut self, outcome: SyncOutcome, now_ms: u64, events: &mut Vec<LogEvent>) {
+    pub fn synced(&mut self, outcome: SyncOutcome, now: Now, events: &mut Vec<LogEvent>) {
         self.in_flight = false;
         if let Err(error) = outcome.orphans {
             ::log::error!("the log of a room that was closed could not be synced: {error}");
@@ -131,7 +132,7 @@ impl<D: Disk> Store<D> {
         for (item, result) in outcome.rooms {
             let is_open = self.rooms.get(item.room as usize).is_some_and(|room| room.generation == item.generation);
             match result {
-                Ok(()) if is_open => self.item_synced(&item, now_ms, events),
+                Ok(()) if is_open => self.item_synced(&item, now, events),
                 Ok(()) => {}
                 Err(error) => {
                     ::log::error!("a sync failed: {error}");
@@ -144,7 +145,7 @@ impl<D: Disk> Store<D> {
         }
     }
 
-    fn item_synced(&mut self, item: &Item, now_ms: u64, events: &mut Vec<LogEvent>) {
+    fn item_synced(&mut self, item: &Item, now: Now, events: &mut Vec<LogEvent>) {
         let room = &mut self.rooms[item.room as usize];
         let log = log_of(room);
         log.in_flight = false;
@@ -162,7 +163,7 @@ impl<D: Disk> Store<D> {
             events.push(LogEvent::Visible { id: LogId(item.room), through });
         }
         room.check_invariants();
-        self.retain_room(item.room, now_ms);
+        self.retain_room(item.room, now);
     }
 
     /// The kernel may have dropped what it could not write, so the sync is not tried again. What was not visible yet is
@@ -196,7 +197,7 @@ impl<D: Disk> Store<D> {
     }
 
     /// When the server has to call `next_sync` or `write_dirty` although nothing else happens, in milliseconds on the
-    /// clock that `now_ms` comes from.
+    /// monotonic clock.
     pub fn next_deadline_ms(&self) -> Option<u64> {
         let lazy = self.lazy_due_ms().filter(|_| !self.in_flight);
         [lazy, self.retain_at_ms].into_iter().flatten().min()
@@ -212,7 +213,7 @@ impl<D: Disk> Store<D> {
     }
 
     /// Puts a room on the list for the next batch, or for the one at the end of the interval.
-    pub(super) fn want_sync(&mut self, id: u32, wanted: Wanted, now_ms: u64) {
+    pub(super) fn want_sync(&mut self, id: u32, wanted: Wanted, now: Now) {
         let policy = self.options.policy;
         let Some(log) = self.log_mut(id) else { return };
         let first = log.active.as_ref().map(|active| active.first);
@@ -222,7 +223,7 @@ impl<D: Disk> Store<D> {
                 self.urgent.push(id);
             } else {
                 if self.lazy.is_empty() {
-                    self.lazy_since_ms = now_ms;
+                    self.lazy_since_ms = now.monotonic_ms;
                 }
                 self.lazy.push(id);
             }

@@ -99,7 +99,7 @@ impl Server {
         let clock = Clock::start();
         let now = clock.now();
         let mut entropy = Entropy::default();
-        let store = Store::open(RealDisk, store_options(&config, entropy.u64()?))?;
+        let store = Store::open(RealDisk, store_options(&config, entropy.u64()?, now))?;
         let address = config.address();
         let mut net = Reactor::bind(address, net_config(&config), now.monotonic_ms)
             .map_err(|source| ServerError::Listen { address, source })?;
@@ -286,7 +286,7 @@ fn heartbeat(now: Now) -> Frame {
     Frame::from_encoded(bytes)
 }
 
-fn store_options(config: &Config, run_id: u64) -> Options {
+fn store_options(config: &Config, run_id: u64, opened: Now) -> Options {
     let policy = match config.fsync {
         Fsync::Always => SyncPolicy::Always,
         Fsync::Interval { ms } => SyncPolicy::Interval { ms },
@@ -303,6 +303,7 @@ fn store_options(config: &Config, run_id: u64) -> Options {
             bytes: config.retain_bytes,
         },
         run_id,
+        opened,
     }
 }
 

@@ -23,7 +23,7 @@ fn script(disk: &SimDisk, policy: SyncPolicy, life: u64, told: &mut [Told; 2]) -
     let mut store = Store::open(disk.clone(), options_for(policy, life))?;
     let mut ids = Vec::new();
     for (n, room) in ROOMS.iter().enumerate() {
-        let Ok(id) = store.open_room(room, life * 100 + n as u64, 0) else { return Ok(()) };
+        let Ok(id) = store.open_room(room, life * 100 + n as u64, at(0)) else { return Ok(()) };
         let position = store.position(id);
         told[n] = Told { epoch: position.epoch.0, head: position.head, life };
         ids.push(id);
@@ -35,16 +35,16 @@ fn script(disk: &SimDisk, policy: SyncPolicy, life: u64, told: &mut [Told; 2]) -
                 let _ = append(&mut store, id, life);
             }
         }
-        store.write_dirty(0, &mut events);
+        store.write_dirty(at(0), &mut events);
         // Some rounds write twice before a sync, some append while one is out.
         if round % 3 == 1 {
             let _ = append(&mut store, ids[0], life);
-            store.write_dirty(0, &mut events);
+            store.write_dirty(at(0), &mut events);
         }
-        if let Some(batch) = store.next_sync(round as u64 * 700) {
+        if let Some(batch) = store.next_sync(at(round as u64 * 700)) {
             let _ = append(&mut store, ids[1], life);
-            store.write_dirty(0, &mut events);
-            store.synced(batch.run(), 0, &mut events);
+            store.write_dirty(at(0), &mut events);
+            store.synced(batch.run(), at(0), &mut events);
         }
         for event in events.drain(..) {
             if let LogEvent::Visible { id, through } = event {
@@ -57,14 +57,14 @@ fn script(disk: &SimDisk, policy: SyncPolicy, life: u64, told: &mut [Told; 2]) -
             return Ok(());
         }
     }
-    store.shutdown(0)
+    store.shutdown(at(0))
 }
 
 /// Opens everything after the cut and compares with what was told before it.
 fn check(disk: &SimDisk, policy: SyncPolicy, life: u64, told: &[Told; 2], context: &str) {
     let mut store = Store::open(disk.clone(), options_for(policy, life)).expect(context);
     for (n, room) in ROOMS.iter().enumerate() {
-        let id = store.open_room(room, life * 100 + n as u64, 0).expect(context);
+        let id = store.open_room(room, life * 100 + n as u64, at(0)).expect(context);
         let position = store.position(id);
         assert!(!store.is_read_only(id), "{context}");
         let (records, gaps) = read_all(&mut store, id);
@@ -170,7 +170,7 @@ fn kill_at_any_moment_loses_nothing_visible() {
             disk.crash();
             let mut store = Store::open(disk.clone(), options_for(policy, 2)).unwrap();
             for (n, room) in ROOMS.iter().enumerate() {
-                let id = store.open_room(room, 200, 0).unwrap();
+                let id = store.open_room(room, 200, at(0)).unwrap();
                 let (records, gaps) = read_all(&mut store, id);
                 assert_eq!(gaps, []);
                 assert!(records.len() as u64 >= told[n].head, "{policy:?}, killed at call {call}");
