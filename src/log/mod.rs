@@ -21,6 +21,7 @@ mod read;
 mod record;
 mod retain;
 mod room;
+mod run;
 mod scan;
 pub mod sim;
 mod store;

@@ -112,10 +112,17 @@ impl<D: Disk> Store<D> {
     pub fn open_room(&mut self, room: &str, entropy: u64, now: Now) -> Result<LogId, LogError> {
         debug_assert!(self.rooms.iter().all(|(_, open)| *open.name != *room), "{room} is open already");
         self.generation = self.generation.wrapping_add(1);
-        let opened = self.recover_room(room, Epoch(entropy), now).map_err(|error| {
+        let mut opened = self.recover_room(room, Epoch(entropy), now).map_err(|error| {
             ::log::error!("room {room:?} cannot be opened: {error}");
             LogError::Unavailable
         })?;
+        if let Some(loose) = self.take_loose(&self.room_dir(room))
+            && let Some(log) = opened.log.as_deref_mut()
+            && let Some(active) = log.active.as_mut().filter(|active| active.first == loose.first)
+        {
+            active.durable_bytes = active.durable_bytes.min(loose.durable_bytes);
+            log.folders = log.folders.max(loose.folders);
+        }
         opened.check_invariants();
         Ok(LogId(self.rooms.insert(opened) as u32))
     }
@@ -132,12 +139,25 @@ impl<D: Disk> Store<D> {
             let Some(&first) = firsts.last() else { return Ok(Room::fresh(room, fresh, self.generation)) };
             let tail = self.scan_tail(room, first)?;
             if !tail.never_was() {
+                self.settle(&dir, first, tail.mark)?;
                 break tail;
             }
             self.set_aside(&dir, first, tail.len)?;
             (lost_segment, _) = (true, firsts.pop());
         };
         self.restore(room, fresh, now, &firsts, tail, lost_segment)
+    }
+
+    /// What a run left that did not end may be in the page cache only, and must be on the disk before it is shown. Of a
+    /// room's files that can be the last segment only: all before it are durable.
+    fn settle(&self, dir: &Path, first: u64, mark: Option<Mark>) -> io::Result<()> {
+        let is_this_run = mark.is_some_and(|mark| mark.run == self.options.run_id);
+        let is_settled = mark.is_some_and(|mark| self.clean_runs.contains(&mark.run)) && !self.after_unclean;
+        if is_this_run || is_settled {
+            return Ok(());
+        }
+        self.disk.open(&dir.join(name::segment(first)))?.sync_data()?;
+        self.disk.sync_dir(dir)
     }
 
     /// Cuts what is torn, begins a new epoch where one is due, and gives the room its place in memory.

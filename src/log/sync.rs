@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::disk::{Disk, DiskFile};
 use super::room::{Folders, Marked, Wanted};
+use super::run::Loose;
 use super::store::Store;
 use super::types::{LogError, LogEvent, LogId, SyncPolicy};
 use super::write::log_of;
@@ -16,6 +17,11 @@ use crate::clock::Now;
 /// From so many files on, one sync of the file system goes ahead of those of the files. See docs/LOG_FORMAT.md for the
 /// measurement.
 const SYNC_ALL_FILES_MIN: usize = 16;
+/// At the end of a run the file system is synced as a whole only for more files than this: on a machine that is busy
+/// writing something else that takes seconds, while so many files take a tenth of one.
+pub(super) const SYNC_EACH_FILES_MAX: usize = 512;
+/// Closed rooms that are made durable in one batch, once so many wait for it.
+const LOOSE_PER_BATCH: usize = 32;
 
 /// What a batch knows about one room.
 #[derive(Debug)]
@@ -43,19 +49,21 @@ pub struct SyncBatch<D: Disk> {
     rooms_dir: PathBuf,
     items: Vec<Work<D::File>>,
     orphans: Vec<Arc<D::File>>,
+    loose: Vec<Loose>,
 }
 
 /// What became of a batch; given back to `Store::synced`.
 #[derive(Debug)]
 pub struct SyncOutcome {
     rooms: Vec<(Item, io::Result<()>)>,
-    orphans: io::Result<()>,
+    /// What became of rooms that were closed.
+    closed: io::Result<()>,
 }
 
 impl<D: Disk> SyncBatch<D> {
     /// Number of files in the batch.
     pub fn files(&self) -> usize {
-        self.items.len() + self.orphans.len()
+        self.items.len() + self.orphans.len() + self.loose.len()
     }
 
     /// Syncs each file once, then the folders that changed. Blocks for as long as the disk takes.
@@ -65,6 +73,15 @@ impl<D: Disk> SyncBatch<D> {
             // syncs below will report those that are ours.
             let _ = self.disk.sync_all(&self.rooms_dir);
         }
+        self.run_each()
+    }
+
+    /// As `run`, but does not wait for what other programs have written, unless there are very many files.
+    pub fn run_at_end(self) -> SyncOutcome {
+        if self.files() > SYNC_EACH_FILES_MAX { self.run() } else { self.run_each() }
+    }
+
+    fn run_each(self) -> SyncOutcome {
         let mut parent = None;
         let mut rooms = Vec::with_capacity(self.items.len());
         for Work { item, file, dir } in self.items {
@@ -78,9 +95,10 @@ impl<D: Disk> SyncBatch<D> {
             }
             rooms.push((item, result));
         }
-        // Every orphan is tried: one failure must not leave the others unsynced.
-        let orphans = self.orphans.iter().map(|file| file.sync_data()).fold(Ok(()), io::Result::and);
-        SyncOutcome { rooms, orphans }
+        // Every one is tried: one failure must not leave the others unsynced.
+        let orphans = self.orphans.iter().map(|file| file.sync_data());
+        let loose = self.loose.iter().map(|loose| loose.sync(&*self.disk));
+        SyncOutcome { rooms, closed: orphans.chain(loose).fold(Ok(()), io::Result::and) }
     }
 }
 
@@ -99,11 +117,15 @@ impl<D: Disk> Store<D> {
             self.starved = false;
         }
         let items: Vec<_> = ids.into_iter().filter_map(|id| self.sync_item(id)).collect();
-        if items.is_empty() && orphans.is_empty() {
+        let mut loose = Vec::new();
+        if self.loose.len() >= LOOSE_PER_BATCH && self.options.policy != SyncPolicy::Never {
+            loose = self.loose.split_off(self.loose.len() - LOOSE_PER_BATCH);
+        }
+        if items.is_empty() && orphans.is_empty() && loose.is_empty() {
             return None;
         }
         self.in_flight = true;
-        Some(SyncBatch { disk: Arc::clone(&self.disk), rooms_dir: self.rooms_dir.clone(), items, orphans })
+        Some(SyncBatch { disk: Arc::clone(&self.disk), rooms_dir: self.rooms_dir.clone(), items, orphans, loose })
     }
 
     fn sync_item(&mut self, id: u32) -> Option<Work<D::File>> {
@@ -125,7 +147,7 @@ impl<D: Disk> Store<D> {
     /// Takes a batch's outcome: what it made durable becomes visible, rooms whose sync failed become read-only.
     pub fn synced(&mut self, outcome: SyncOutcome, now: Now, events: &mut Vec<LogEvent>) {
         self.in_flight = false;
-        if let Err(error) = outcome.orphans {
+        if let Err(error) = outcome.closed {
             ::log::error!("the log of a room that was closed could not be synced: {error}");
             self.failed = true;
         }

@@ -2,7 +2,7 @@
 
 use super::support::*;
 use roomlog::log::sim::{Fault, SimDisk};
-use roomlog::log::{LogEvent, Options, Store, StoreError, SyncPolicy};
+use roomlog::log::{LogEvent, Options, Position, Store, StoreError, SyncPolicy};
 
 const ROOMS: [&str; 2] = ["general", "a/b"];
 
@@ -55,6 +55,15 @@ fn script(disk: &SimDisk, policy: SyncPolicy, life: u64, told: &mut [Told; 2]) -
         }
         if disk.is_off() {
             return Ok(());
+        }
+        // A room that is closed and opened again within the run.
+        if round == 4 && commit(&mut store).is_empty() {
+            store.close_room(ids[1]);
+            let Ok(id) = store.open_room(ROOMS[1], life * 100 + 50, at(0)) else { return Ok(()) };
+            ids[1] = id;
+            let position = store.position(id);
+            assert!(position.head >= told[1].head, "closing takes nothing away");
+            told[1] = Told { epoch: position.epoch.0, head: position.head, life };
         }
     }
     store.shutdown(at(0))
@@ -175,6 +184,76 @@ fn kill_at_any_moment_loses_nothing_visible() {
                 assert_eq!(gaps, []);
                 assert!(records.len() as u64 >= told[n].head, "{policy:?}, killed at call {call}");
             }
+        }
+    }
+}
+
+/// What a killed run left in the page cache is not shown before it is on the disk: the power goes right after it was.
+#[test]
+fn kill_and_then_a_power_cut_takes_nothing_that_was_shown_in_between() {
+    for idle_runs in [0, 1] {
+        for call in 0.. {
+            let disk = SimDisk::new();
+            disk.fail_at(call, Fault::PowerOff);
+            let _ = script(&disk, SyncPolicy::Always, 1, &mut Default::default());
+            if !disk.is_off() {
+                break;
+            }
+            disk.crash();
+            for run in 0..idle_runs {
+                open(&disk, SyncPolicy::Always, 10 + run).shutdown(at(0)).unwrap();
+            }
+            let mut store = Store::open(disk.clone(), options_for(SyncPolicy::Always, 2)).unwrap();
+            let told = ROOMS.map(|room| {
+                let id = store.open_room(room, 200, at(0)).unwrap();
+                let Position { epoch, head, .. } = store.position(id);
+                Told { epoch: epoch.0, head, life: 1 }
+            });
+            drop(store);
+            for seed in 0..6 {
+                let disk = disk.fork();
+                disk.power_cut(seed * 1000 + call);
+                check(
+                    &disk,
+                    SyncPolicy::Always,
+                    3,
+                    &told,
+                    &format!("killed at {call}, {idle_runs} idle runs, seed {seed}"),
+                );
+            }
+        }
+    }
+}
+
+/// The end of a run, and the start after a crash, wait for this store's files and not for everybody's.
+#[test]
+fn whole_file_system_is_synced_at_the_end_only_for_very_many_files() {
+    for policy in [SyncPolicy::Always, SyncPolicy::Interval { ms: 1000 }, SyncPolicy::Never] {
+        for (rooms, is_whole) in [(10, false), (600, true)] {
+            let disk = SimDisk::new();
+            let mut store = open(&disk, policy, 1);
+            for n in 0..rooms {
+                let id = store.open_room(&format!("{n}"), n, at(0)).unwrap();
+                append_many(&mut store, id, 1, 1);
+                commit(&mut store);
+                store.close_room(id);
+            }
+            let before = disk.whole_syncs();
+            store.shutdown(at(0)).unwrap();
+            drop(store);
+            let is_drained = policy != SyncPolicy::Never;
+            assert_eq!(disk.whole_syncs() > before, is_whole && !is_drained, "{policy:?}, {rooms} rooms");
+            disk.power_cut(rooms);
+            let mut store = open(&disk, policy, 2);
+            for n in 0..rooms {
+                let id = store.open_room(&format!("{n}"), 9999, at(0)).unwrap();
+                assert_eq!((store.position(id).epoch.0, store.position(id).head), (n, 1), "{policy:?}: {n} of {rooms}");
+            }
+            drop(store);
+            disk.crash();
+            let before = disk.whole_syncs();
+            open(&disk, policy, 3).open_room("0", 9999, at(0)).unwrap();
+            assert_eq!(disk.whole_syncs(), before, "{policy:?}: after a crash");
         }
     }
 }
