@@ -23,7 +23,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("feed", &["log", "net::Frame", "net::Opcode", "net::encode_header", "protocol", "clock", "limits"]),
     ("web", &["net::http", "protocol", "config", "limits"]),
     ("jobs", &["log"]),
-    ("cli", &["config", "limits", "net", "protocol", "log"]),
+    ("cli", &["config", "clock", "limits", "net", "protocol", "log"]),
     ("server", &["limits", "clock", "config", "protocol", "net", "log", "chat", "feed", "web", "jobs"]),
     ("main", &["cli", "config", "server"]),
     ("lib", &[]),

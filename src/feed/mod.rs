@@ -185,6 +185,18 @@ impl<D: Disk, T> Feed<D, T> {
         }
     }
 
+    /// Rooms whose logs take no messages, in use or not.
+    #[must_use]
+    pub fn rooms_read_only(&self) -> usize {
+        self.store.rooms_read_only()
+    }
+
+    /// Rooms, in use or not, in whose logs damage was found.
+    #[must_use]
+    pub fn rooms_damaged(&self) -> usize {
+        self.store.rooms_damaged()
+    }
+
     /// A room's name.
     #[must_use]
     pub fn name(&self, id: RoomId) -> &Rc<str> {

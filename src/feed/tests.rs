@@ -117,6 +117,7 @@ impl Scene {
         while let Some(batch) = self.feed.next_sync(self.now) {
             let outcome = batch.run();
             self.feed.synced(outcome, self.now, &mut self.events);
+            self.feed.write(self.now, &mut self.events);
         }
         self.turn();
         std::mem::take(&mut self.events)

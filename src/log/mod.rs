@@ -15,10 +15,12 @@ mod control;
 mod disk;
 mod files;
 mod index;
+pub mod inspect;
 mod name;
 mod open;
 mod read;
 mod record;
+mod repair;
 mod retain;
 mod room;
 mod run;
@@ -31,6 +33,7 @@ mod write;
 
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use read::ReadBuffer;
+pub use repair::{Damage, Repaired};
 pub use store::Store;
 pub use sync::{SyncBatch, SyncOutcome};
 pub use types::{

@@ -26,6 +26,15 @@ enum End {
     PowerCut,
 }
 
+/// What is known before the last segment is judged.
+#[derive(Clone, Copy)]
+struct Before {
+    /// The numbering may not go on under the old epoch.
+    anew: bool,
+    /// A segment behind it never became one.
+    lost_segment: bool,
+}
+
 /// What follows from a tail.
 struct Verdict {
     /// Where the torn part begins.
@@ -51,6 +60,8 @@ struct Tail {
     /// The first damage behind the last barrier: where the torn part begins if there was a power cut. A barrier proves
     /// that what stands before it had been on the disk.
     suspect: Option<Suspect>,
+    /// Damage with good records behind it: where it begins, the sequence it begins with, and the one behind it.
+    damage: Option<(u64, u64, u64)>,
     /// A barrier was seen.
     barrier: bool,
     /// The header is missing and there are zeros in its place: it never reached the disk.
@@ -90,7 +101,7 @@ impl Tail {
         self.closed = matches!(control, Some(Control::Closing(_)));
         match control {
             Some(Control::Mark(mark)) => self.mark = Some(mark),
-            Some(Control::Closing(_)) => {}
+            Some(Control::Closing(_) | Control::Lost { .. }) => {}
             None => self.index.note(sequence, offset),
         }
         true
@@ -112,7 +123,8 @@ impl<D: Disk> Store<D> {
     pub fn open_room(&mut self, room: &str, entropy: u64, now: Now) -> Result<LogId, LogError> {
         debug_assert!(self.rooms.iter().all(|(_, open)| *open.name != *room), "{room} is open already");
         self.generation = self.generation.wrapping_add(1);
-        let mut opened = self.recover_room(room, Epoch(entropy), now).map_err(|error| {
+        let mut opened = self.recover_room(room, Epoch(entropy), now, false).map_err(|error| {
+            self.troubled.insert(room.into());
             ::log::error!("room {room:?} cannot be opened: {error}");
             LogError::Unavailable
         })?;
@@ -123,18 +135,23 @@ impl<D: Disk> Store<D> {
             active.durable_bytes = active.durable_bytes.min(loose.durable_bytes);
             log.folders = log.folders.max(loose.folders);
         }
+        match opened.read_only {
+            true => self.troubled.insert(room.into()),
+            false => self.troubled.remove(room),
+        };
         opened.check_invariants();
         Ok(LogId(self.rooms.insert(opened) as u32))
     }
 
-    fn recover_room(&self, room: &str, fresh: Epoch, now: Now) -> io::Result<Room> {
+    /// `anew`: the numbering may not go on under the old epoch, whatever the files say.
+    pub(super) fn recover_room(&mut self, room: &str, fresh: Epoch, now: Now, anew: bool) -> io::Result<Room> {
         let dir = self.room_dir(room);
         let mut firsts = match self.disk.list(&dir) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
             files => files?.iter().filter_map(|file| name::segment_first(file)).collect(),
         };
         firsts.sort_unstable();
-        let mut lost_segment = false;
+        let mut before = Before { anew, lost_segment: false };
         let tail = loop {
             let Some(&first) = firsts.last() else { return Ok(Room::fresh(room, fresh, self.generation)) };
             let tail = self.scan_tail(room, first)?;
@@ -143,9 +160,9 @@ impl<D: Disk> Store<D> {
                 break tail;
             }
             self.set_aside(&dir, first, tail.len)?;
-            (lost_segment, _) = (true, firsts.pop());
+            (before.lost_segment, _) = (true, firsts.pop());
         };
-        self.restore(room, fresh, now, &firsts, tail, lost_segment)
+        self.restore(room, fresh, now, &firsts, tail, before)
     }
 
     /// What a run left that did not end may be in the page cache only, and must be on the disk before it is shown. Of a
@@ -162,15 +179,16 @@ impl<D: Disk> Store<D> {
 
     /// Cuts what is torn, begins a new epoch where one is due, and gives the room its place in memory.
     fn restore(
-        &self,
+        &mut self,
         name: &str,
         fresh: Epoch,
         now: Now,
         firsts: &[u64],
         mut tail: Tail,
-        lost_segment: bool,
+        before: Before,
     ) -> io::Result<Room> {
-        let Verdict { cut, new_epoch } = self.judge(&mut tail, lost_segment);
+        let Verdict { cut, new_epoch } = self.judge(&mut tail, before);
+        self.note_tail(name, &tail);
         let dir = self.room_dir(name);
         let (first, len, is_known) = (tail.first, tail.len, tail.header.is_some());
         let (mut room, mut log) = self.recovered(name, now, &firsts[..firsts.len() - 1], tail)?;
@@ -193,7 +211,7 @@ impl<D: Disk> Store<D> {
     }
 
     /// What of the tail goes, and whether the numbering may not go on as if nothing had happened.
-    fn judge(&self, tail: &mut Tail, lost_segment: bool) -> Verdict {
+    fn judge(&self, tail: &mut Tail, before: Before) -> Verdict {
         let end = self.end_of(tail.mark);
         let volatile = tail.mark.is_some_and(|mark| mark.volatile);
         let torn = tail.suspect.filter(|suspect| match end {
@@ -210,10 +228,18 @@ impl<D: Disk> Store<D> {
         let is_this_run = tail.mark.is_some_and(|mark| mark.run == self.options.run_id);
         let is_tail_lost = match end {
             End::Clean if is_this_run => cut.is_some(),
-            End::Clean => !tail.closed || lost_segment,
+            End::Clean => !tail.closed || before.lost_segment,
             End::Crash | End::PowerCut => volatile,
         };
-        Verdict { cut, new_epoch: tail.header.is_none() || tail.is_copy || is_tail_lost }
+        Verdict { cut, new_epoch: tail.header.is_none() || tail.is_copy || is_tail_lost || before.anew }
+    }
+
+    /// Tells of damage in the last segment that stays, because there are good records behind it.
+    fn note_tail(&mut self, room: &str, tail: &Tail) {
+        if let Some((offset, from, behind)) = tail.damage.filter(|&(offset, ..)| offset < tail.end) {
+            let path = self.room_dir(room).join(name::segment(tail.first));
+            self.note_damage(room, from, behind, format_args!("{} at byte {offset}", path.display()));
+        }
     }
 
     /// The room as its files have it.
@@ -359,11 +385,13 @@ impl<D: Disk> Store<D> {
             mark: scanned.mark,
             index: scanned.index,
             suspect: None,
+            damage: None,
             barrier: false,
             hole,
             is_copy,
         };
         let mut scanner = Scanner::new(&file, seed, tail.end..len, &mut window);
+        let mut unreadable = None;
         while let Some(line) = scanner.next()? {
             if let Line::Record { offset, sequence, barrier, payload } = &line {
                 let is_control = scanner.is_control(payload);
@@ -371,11 +399,15 @@ impl<D: Disk> Store<D> {
                 // A header was read on its own, and what a later version may add between the messages is none of ours.
                 let is_neutral = is_control && control.is_none();
                 if is_neutral || tail.accept(*sequence, *barrier, control, *offset) {
+                    if let Some((offset, from)) = unreadable.take() {
+                        tail.damage.get_or_insert((offset, from, 0)).2 = *sequence;
+                    }
                     tail.end = scanner.offset();
                     continue;
                 }
             }
             let (Line::Record { offset, .. } | Line::Damage { offset }) = line;
+            unreadable.get_or_insert((offset, tail.last + 1));
             if tail.suspect.is_none() {
                 let (last, closed, hole) = (tail.last, tail.closed, has_hole(&file, offset)?);
                 tail.suspect = Some(Suspect { offset, last, closed, hole });
@@ -399,7 +431,7 @@ impl<D: Disk> Store<D> {
 
     /// Takes a file that never became a segment out of the way.
     fn set_aside(&self, dir: &Path, first: u64, bytes: u64) -> io::Result<()> {
-        let beside = self.torn_path(dir, first)?;
+        let beside = self.free_path(dir, |n| name::torn(first, n))?;
         ::log::warn!("{bytes} torn bytes, a segment that was not finished, were put aside as {}", beside.display());
         self.disk.rename(&dir.join(name::segment(first)), &beside)?;
         self.disk.sync_dir(dir)
@@ -408,7 +440,7 @@ impl<D: Disk> Store<D> {
     /// Copies what is about to be cut off to a file beside the segment.
     fn keep_torn(&self, dir: &Path, first: u64, at: u64, len: u64) -> io::Result<()> {
         let path = dir.join(name::segment(first));
-        let beside = self.torn_path(dir, first)?;
+        let beside = self.free_path(dir, |n| name::torn(first, n))?;
         ::log::warn!("{}: {} torn bytes are cut off and kept in {}", path.display(), len - at, beside.display());
         let (file, copy) = (self.disk.open(&path)?, self.disk.create(&beside)?);
         let mut buffer = vec![0; SCAN_CHUNK_BYTES.min((len - at) as usize)];
@@ -433,9 +465,10 @@ impl<D: Disk> Store<D> {
         file.sync_data()
     }
 
-    fn torn_path(&self, dir: &Path, first: u64) -> io::Result<std::path::PathBuf> {
+    /// The first name of a series that is free in a folder.
+    pub(super) fn free_path(&self, dir: &Path, named: impl Fn(u32) -> String) -> io::Result<std::path::PathBuf> {
         let taken = self.disk.list(dir)?;
-        let free = (1..).map(|n| name::torn(first, n)).find(|name| !taken.contains(name));
+        let free = (1..).map(named).find(|name| !taken.contains(name));
         Ok(dir.join(free.expect("a folder holds fewer than 2^32 files")))
     }
 }

@@ -63,6 +63,10 @@ pub struct Store<D: Disk = RealDisk> {
     pub(super) failed: bool,
     /// Rooms that stay read-only until the process ends, even if closed in between.
     pub(super) failed_rooms: HashSet<Box<str>>,
+    /// Rooms that could not be opened, or only for reading; the next opening tries again.
+    pub(super) troubled: HashSet<Box<str>>,
+    /// Rooms in which damage was found that is not written down as lost.
+    pub(super) damaged_rooms: HashSet<Box<str>>,
     /// When to look for segments that are too old.
     pub(super) retain_at_ms: Option<u64>,
     _lock: D::File,
@@ -110,6 +114,8 @@ impl<D: Disk> Store<D> {
             starved: false,
             failed: false,
             failed_rooms: HashSet::new(),
+            troubled: HashSet::new(),
+            damaged_rooms: HashSet::new(),
             retain_at_ms: (options.retention != Retention::default()).then_some(0),
             options,
             _lock: lock,
@@ -137,6 +143,16 @@ impl<D: Disk> Store<D> {
     /// Whether the room refuses appends until the process is restarted.
     pub fn is_read_only(&self, id: LogId) -> bool {
         self.rooms[id.index()].read_only
+    }
+
+    /// Rooms that take no appends, open or not: their log failed in this run, or could not be opened.
+    pub fn rooms_read_only(&self) -> usize {
+        self.failed_rooms.union(&self.troubled).count()
+    }
+
+    /// Rooms, open or not, in which this run found damage that no repair has written down.
+    pub fn rooms_damaged(&self) -> usize {
+        self.damaged_rooms.len()
     }
 
     /// Log files that are open now.

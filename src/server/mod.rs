@@ -87,7 +87,6 @@ struct Server {
     /// Cursors that could go on at once: the next turn does not wait.
     is_busy: bool,
     is_stopping: bool,
-    rooms_read_only: usize,
     net_events: Vec<NetEvent>,
     effects: Vec<Effect>,
     feed_events: Vec<FeedEvent<Ticket>>,
@@ -128,7 +127,6 @@ impl Server {
             heartbeat: None,
             is_busy: false,
             is_stopping: false,
-            rooms_read_only: 0,
             net_events: Vec::new(),
             effects: Vec::new(),
             feed_events: Vec::new(),
@@ -190,7 +188,11 @@ impl Server {
     }
 
     fn on_request(&mut self, now: Now, conn: ConnId, request: &Request) -> Result<(), ServerError> {
-        let health = Health { draining: self.is_stopping, rooms_read_only: self.rooms_read_only };
+        let health = Health {
+            draining: self.is_stopping,
+            rooms_read_only: self.feed.rooms_read_only(),
+            rooms_damaged: self.feed.rooms_damaged(),
+        };
         match self.web.answer(request, health) {
             Answer::Respond(response) => self.net.respond(conn, &response),
             Answer::Upgrade { wish, subprotocol } => {
