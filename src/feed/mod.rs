@@ -23,7 +23,7 @@ use self::{
 };
 use crate::{
     clock::Now,
-    log::{Disk, LogError, LogEvent, LogId, Position, ReadBuffer, Store, StoreError, SyncBatch, SyncOutcome},
+    log::{Disk, Epoch, LogError, LogEvent, LogId, Position, ReadBuffer, Store, StoreError, SyncBatch, SyncOutcome},
     net::Frame,
     protocol::{HistoryRange, MessageIdentity, StoredMessage, encode_message},
 };
@@ -197,6 +197,16 @@ impl<D: Disk, T> Feed<D, T> {
     /// The log could not be opened.
     pub fn position(&self, id: RoomId) -> Result<Position, LogError> {
         self.room(id).log.map(|log| self.store.position(log))
+    }
+
+    /// The epoch in which a sequence of a room was given.
+    ///
+    /// # Errors
+    /// The log could not be opened.
+    pub fn epoch_of(&self, id: RoomId, sequence: u64) -> Result<Epoch, LogError> {
+        let log = self.room(id).log?;
+        let old = self.store.epochs(log).iter().find(|&&(_, last)| sequence <= last);
+        Ok(old.map_or_else(|| self.store.position(log).epoch, |&(epoch, _)| epoch))
     }
 
     /// Appends a draft to a room's log. What becomes of it is told by an event, now or later.

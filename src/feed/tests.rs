@@ -1,6 +1,10 @@
 //! The feed over a real store in a temporary folder, with subscribers whose queues the test fills and drains.
 
-use std::{collections::HashMap, path::PathBuf, sync::atomic::AtomicU32, sync::atomic::Ordering};
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+};
 
 use serde_json::Value;
 
@@ -86,6 +90,12 @@ fn store(folder: &Folder) -> Store<RealDisk> {
     Store::open(RealDisk, options).expect("a folder of our own")
 }
 
+/// Not random, but never the same.
+fn entropy() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
 impl Scene {
     fn new() -> Self {
         Self::over(Folder::new())
@@ -94,7 +104,7 @@ impl Scene {
     fn over(folder: Folder) -> Self {
         let now = Now { monotonic_ms: 1, unix_ms: 1_000_000 };
         let mut feed = Feed::new(store(&folder));
-        feed.open(ROOM, "r".into(), 7, now);
+        feed.open(ROOM, "r".into(), entropy(), now);
         Self { feed, queues: Queues::default(), events: Vec::new(), now, folder }
     }
 
@@ -389,4 +399,31 @@ fn the_tail_in_memory_is_bounded_and_given_back() {
     }
     scene.feed.open(ROOM, "r".into(), 7, scene.now);
     assert_eq!(scene.history(HistoryRange::Since { since: 449, limit: 1 })["data"]["head"], 450);
+}
+
+#[test]
+fn a_copied_log_is_a_new_epoch_and_old_messages_keep_theirs() {
+    let mut scene = Scene::new();
+    scene.append("hello", Some("n"), 1);
+    scene.commit();
+    let first = scene.feed.position(ROOM).unwrap().epoch;
+    scene.feed.shutdown(scene.now).expect("all is durable");
+    let copy = Folder::new();
+    let room = |folder: &Folder| folder.0.join("rooms/r");
+    std::fs::create_dir_all(room(&copy)).unwrap();
+    for file in std::fs::read_dir(room(&scene.folder)).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), room(&copy).join(file.file_name())).unwrap();
+    }
+    let mut scene = Scene::over(copy);
+    scene.append("hello", Some("n"), 2);
+    scene.append("more", None, 3);
+    scene.commit();
+    let second = scene.feed.position(ROOM).unwrap().epoch;
+    assert_ne!(first, second);
+    assert_eq!((scene.feed.epoch_of(ROOM, 1), scene.feed.epoch_of(ROOM, 2)), (Ok(first), Ok(second)));
+    let start = Start::After { since: 1, epoch: Some(&first.to_string()) };
+    scene.subscribe(1, start);
+    let frames = scene.given(1);
+    assert_eq!((&frames[0]["data"]["reset"], &frames[0]["data"]["messages"][0]["sequence"]), (&Value::Null, &2.into()));
 }

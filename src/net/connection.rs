@@ -117,6 +117,8 @@ pub(super) struct Connection<S> {
     blocked: bool,
     /// Not read until the outbox is below low water.
     paused: bool,
+    /// Not read until the program has worked off what it has.
+    held: bool,
     /// There may be something to read.
     readable: bool,
     /// The peer has finished sending; only the end itself says so to `read`.
@@ -140,6 +142,7 @@ impl<S: Socket> Connection<S> {
             blocked_since_ms: now_ms,
             blocked: false,
             paused: false,
+            held: false,
             // Its request often comes along with the connection.
             readable: true,
             read_closed: false,
@@ -173,7 +176,8 @@ impl<S: Socket> Connection<S> {
         match &self.phase {
             Phase::Head(head) => !head.unread.is_empty() || (self.readable && !self.paused),
             Phase::WebSocket { partial, .. } => {
-                partial.as_ref().is_some_and(|partial| !partial.unread.is_empty()) || (self.readable && !self.paused)
+                let has_unread = partial.as_ref().is_some_and(|partial| !partial.unread.is_empty());
+                (has_unread || self.readable) && !self.paused && !self.held
             }
             Phase::Draining { peer_ended, .. } => self.readable && !peer_ended,
             Phase::Answer(_) | Phase::Closed => false,
@@ -195,7 +199,7 @@ impl<S: Socket> Connection<S> {
 
     fn idle_at_ms(&self, config: &NetConfig) -> u64 {
         // What is not read cannot be heard; a reader that takes nothing is found by the write timeout.
-        let deaf = self.paused || config.idle_timeout_ms == 0;
+        let deaf = self.paused || self.held || config.idle_timeout_ms == 0;
         if deaf { u64::MAX } else { self.last_seen_ms + config.idle_timeout_ms }
     }
 
@@ -425,6 +429,11 @@ impl<S: Socket> Connection<S> {
             self.outbox.push(frame);
             self.pause_above_high_water(config);
         }
+    }
+
+    /// Stops reading, or goes on with it.
+    pub fn hold(&mut self, held: bool) {
+        self.held = held;
     }
 
     /// Accepts the upgrade. A request that did not ask for one is told to.

@@ -276,6 +276,12 @@ impl Reactor {
         self.slot(conn).is_some_and(|slot| slot.connection.is_blocked())
     }
 
+    /// Stops reading from the WebSocket `conn` (`held`), or goes on with it: for a program that has more from this peer
+    /// than it can answer. Messages that were reported already stay reported.
+    pub fn hold(&mut self, conn: ConnId, held: bool) {
+        self.call(conn, |connection, _| connection.hold(held));
+    }
+
     /// Closes `conn` with `code`, behind what was pushed before. A `reason` beyond 123 bytes is cut.
     pub fn close(&mut self, conn: ConnId, code: u16, reason: &str) {
         self.call(conn, |connection, turn| connection.close(code, reason, turn));

@@ -2,9 +2,12 @@
 //!
 //! Owns: the shape of commands and which fields each needs. Must never know: whether a command is allowed.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt, marker::PhantomData};
 
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use serde_json::value::RawValue;
 
 use super::ErrorCode;
@@ -159,13 +162,13 @@ struct Fields<'a> {
     limit: Option<u64>,
     is_typing: Option<bool>,
     timestamp: Option<&'a RawValue>,
-    data: Option<Box<Fields<'a>>>,
+    data: Option<Box<Object<Fields<'a>>>>,
 }
 
 impl Fields<'_> {
     /// Fills what is missing at the top level from `data`.
     fn flatten(&mut self) {
-        let Some(inner) = self.data.take() else { return };
+        let Some(inner) = self.data.take().map(|data| data.0) else { return };
         fill(&mut self.room, inner.room);
         fill(&mut self.content, inner.content);
         fill(&mut self.nonce, inner.nonce);
@@ -190,6 +193,30 @@ fn fill<T>(place: &mut Option<T>, value: Option<T>) {
     }
 }
 
+/// A JSON object and nothing else. (By itself, a derived struct also takes an array of its fields.)
+#[derive(Debug)]
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ObjectVisitor<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+
+        deserializer.deserialize_map(ObjectVisitor(PhantomData))
+    }
+}
+
 /// What is still read of a frame that [`Fields`] refused, so that the error can carry the command's `id`.
 #[derive(Deserialize)]
 struct OnlyId<'a> {
@@ -202,8 +229,8 @@ struct OnlyId<'a> {
 /// # Errors
 /// [`BadCommand`] says what to answer; nothing a peer sends is worth closing the connection here.
 pub fn parse(text: &str) -> Result<Request<'_>, BadCommand<'_>> {
-    let mut fields: Fields<'_> = serde_json::from_str(text).map_err(|error| {
-        let raw = serde_json::from_str::<OnlyId<'_>>(text).ok().and_then(|only| only.id);
+    let Object(mut fields): Object<Fields<'_>> = serde_json::from_str(text).map_err(|error| {
+        let raw = serde_json::from_str::<Object<OnlyId<'_>>>(text).ok().and_then(|only| only.0.id);
         let id = raw.and_then(|raw| checked_id(raw).ok());
         BadCommand { id, code: ErrorCode::BadRequest, message: describe(&error) }
     })?;
@@ -381,6 +408,15 @@ mod tests {
         for text in [r#"{"type":"join","room":{}}"#, r#"{"type":"join","since":-1}"#, r#"{"type":"join","since":1.5}"#]
         {
             assert_eq!(parse(text).unwrap_err().code, ErrorCode::BadRequest, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_array_is_no_object() {
+        for text in [r#"["ping"]"#, r#"{"type":"ping","data":["ping"]}"#, r#"{"type":"ping","data":5}"#] {
+            let bad = parse(text).unwrap_err();
+            assert_eq!(bad.code, ErrorCode::BadRequest, "{text}");
+            assert!(bad.message.contains("expected an object"), "{}", bad.message);
         }
     }
 

@@ -78,8 +78,7 @@ impl Server {
         match event {
             FeedEvent::Stored { ticket: Ticket { id: None, .. }, .. } => {}
             FeedEvent::Stored { ticket, room, sequence, timestamp, duplicate } => {
-                let position = self.feed.position(room).expect("a room that stores has a log");
-                let epoch = position.epoch.to_string();
+                let epoch = self.feed.epoch_of(room, sequence).expect("a room that stores has a log").to_string();
                 let id = MessageIdentity { epoch: epoch.as_str(), sequence };
                 let event = Event::MessageAck { room: self.feed.name(room), sequence, id, timestamp, duplicate };
                 let json = event.to_vec(ticket.id.as_deref());

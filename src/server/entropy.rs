@@ -4,6 +4,11 @@
 
 use std::io;
 
+use rustix::{
+    io::Errno,
+    rand::{GetRandomFlags, getrandom},
+};
+
 const BUFFER_BYTES: usize = 1024;
 
 /// Hands every byte out once, and wipes it. One system call serves some fifty connections.
@@ -23,14 +28,27 @@ impl Entropy {
     pub fn bytes<const N: usize>(&mut self) -> io::Result<[u8; N]> {
         const { assert!(N <= BUFFER_BYTES) };
         if self.used + N > BUFFER_BYTES {
-            getrandom::fill(&mut self.bytes).map_err(io::Error::other)?;
-            self.used = 0;
+            self.refill()?;
         }
         let fresh = &mut self.bytes[self.used..self.used + N];
         let mut out = [0; N];
         out.swap_with_slice(fresh);
         self.used += N;
         Ok(out)
+    }
+
+    /// The system call itself: it needs no `/dev`, which an empty root does not have.
+    fn refill(&mut self) -> io::Result<()> {
+        let mut filled = 0;
+        while filled < BUFFER_BYTES {
+            match getrandom(&mut self.bytes[filled..], GetRandomFlags::empty()) {
+                Ok(count) => filled += count,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.used = 0;
+        Ok(())
     }
 
     /// A random number.

@@ -3,6 +3,7 @@
 //! Owns: the loop, the clock reading, start and end of the process. Must never know: what a command means (chat), how a
 //! log is kept (log), how bytes travel (net). It routes; what needs a decision is an effect of somebody else's.
 
+mod backlog;
 mod effects;
 mod entropy;
 mod links;
@@ -16,7 +17,7 @@ use mio::Waker;
 use signal_hook::consts::signal::{SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
-use self::{entropy::Entropy, links::Links};
+use self::{backlog::Backlog, entropy::Entropy, links::Links};
 use crate::{
     chat::{Chat, ClientKey, Effect, Input, Settings, Timer},
     clock::{Clock, Now},
@@ -26,7 +27,7 @@ use crate::{
     limits,
     log::{Options, RealDisk, Retention, Store, StoreError, SyncPolicy},
     net::{CloseReason, ConnId, Frame, NetConfig, NetEvent, Reactor, Wheel, http::Request},
-    protocol::{self, Event, close},
+    protocol::{Event, close},
     web::{Answer, Health, Web},
 };
 
@@ -78,6 +79,7 @@ struct Server {
     jobs: Jobs<RealDisk>,
     web: Web,
     links: Links,
+    backlog: Backlog,
     timers: Wheel<Timer>,
     entropy: Entropy,
     /// The heartbeat of this turn, made when the first connection needs it.
@@ -120,6 +122,7 @@ impl Server {
             jobs: Jobs::start(waker)?,
             web: Web::new(config.public, config.allow_origin),
             links: Links::default(),
+            backlog: Backlog::default(),
             timers: Wheel::new(now.monotonic_ms),
             entropy,
             heartbeat: None,
@@ -144,6 +147,7 @@ impl Server {
             self.on_network(now, event)?;
         }
         self.net_events = events;
+        self.work_off(now)?;
         self.fire_timers(now)?;
         self.feed.write(now, &mut self.feed_events);
         self.publish(now)?;
@@ -153,7 +157,7 @@ impl Server {
 
     /// How long nothing needs to be done; `None` for as long as nobody says anything.
     fn timeout_ms(&self) -> Option<u64> {
-        if self.is_busy || !self.net_events.is_empty() {
+        if self.is_busy || self.backlog.is_ready() || !self.net_events.is_empty() {
             return Some(0);
         }
         let deadlines = [self.net.next_deadline_ms(), self.timers.next_deadline_ms(), self.feed.next_deadline_ms()];
@@ -163,14 +167,13 @@ impl Server {
 
     fn on_network(&mut self, now: Now, event: NetEvent) -> Result<(), ServerError> {
         match event {
-            NetEvent::Text { conn, text } => {
-                if let Some(client) = self.links.client(conn) {
-                    self.input(now, Input::Command { client, request: protocol::parse(&text) })?;
-                }
-            }
+            NetEvent::Text { conn, text } => self.on_text(now, conn, text)?,
             NetEvent::Request { conn, request } => self.on_request(now, conn, &request)?,
             NetEvent::Closed { conn, reason } => self.on_closed(now, conn, reason)?,
-            NetEvent::Drained { conn } => self.feed.resume(links::subscriber(conn)),
+            NetEvent::Drained { conn } => {
+                self.feed.resume(links::subscriber(conn));
+                self.backlog.resume(conn);
+            }
             NetEvent::HeartbeatDue { conn } => {
                 let frame = self.heartbeat.get_or_insert_with(|| heartbeat(now));
                 self.net.push(conn, frame);
@@ -200,6 +203,7 @@ impl Server {
     }
 
     fn on_closed(&mut self, now: Now, conn: ConnId, reason: CloseReason) -> Result<(), ServerError> {
+        self.backlog.remove(conn);
         self.feed.drop_subscriber(links::subscriber(conn));
         let Some(client) = self.links.remove(conn) else { return Ok(()) };
         log::debug!("{client} is gone: {reason:?}");
