@@ -218,6 +218,18 @@ fn join_replay_and_live_are_one_sequence() {
 }
 
 #[test]
+fn what_is_said_after_a_join_is_news_even_in_the_same_turn() {
+    let mut scene = Scene::new();
+    scene.fill(1..=3);
+    scene.feed.subscribe(who(1), ROOM, Start::Recent).expect("the log is there");
+    scene.feed.subscribe(who(2), ROOM, after(3)).expect("the log is there");
+    scene.fill(4..=5);
+    let types = |kinds: &[&str]| kinds.iter().map(|&kind| kind.to_owned()).collect::<Vec<_>>();
+    assert_eq!(scene.sequences(1), ((1..=5).collect(), types(&["history", "message", "message"])));
+    assert_eq!(scene.sequences(2), ((4..=5).collect(), types(&["history", "message", "message"])));
+}
+
+#[test]
 fn only_the_last_replay_frame_says_there_is_no_more() {
     let mut scene = Scene::new();
     scene.fill(1..=1_200);
