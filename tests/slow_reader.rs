@@ -1,0 +1,117 @@
+//! Readers that do not read: they miss nothing, cost little, and hold nobody up.
+
+mod common;
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use common::client::sequences;
+use common::raw::{Raw, text};
+use common::{Client, Server};
+use serde_json::json;
+
+const MIB: u64 = 1024 * 1024;
+const CONTENT_BYTES: usize = 4_000;
+/// As much as overflows the buffers of the kernel on both sides several times over.
+const MESSAGES: u64 = 6_000;
+
+/// Says this many messages, a few at a time, and hears each of them; the longest time that one took to come back.
+fn flood(writer: &mut Client, room: &str, messages: u64) -> Duration {
+    const AT_ONCE: u64 = 50;
+    let content = "x".repeat(CONTENT_BYTES);
+    let mut slowest = Duration::ZERO;
+    for round in 1..=messages / AT_ONCE {
+        let started = Instant::now();
+        for _ in 0..AT_ONCE {
+            writer.send(json!({"type": "message", "data": {"room": room, "content": content}}));
+        }
+        writer.read_through(round * AT_ONCE);
+        slowest = slowest.max(started.elapsed());
+    }
+    slowest
+}
+
+#[test]
+fn a_reader_that_stops_gets_everything_later_and_costs_no_memory() {
+    let server = Server::start(&["--rate", "0"]);
+    let (mut writer, mut slow) = (server.client("writer"), server.client("slow"));
+    writer.join("room");
+    slow.join("room");
+    flood(&mut writer, "warm", 0);
+    let before = server.resident_bytes();
+    let slowest = flood(&mut writer, "room", MESSAGES);
+    let grown = server.resident_bytes().saturating_sub(before);
+    assert!(grown < 8 * MIB, "{} MiB of messages cost {grown} bytes", MESSAGES * CONTENT_BYTES as u64 / MIB);
+    assert!(slowest < Duration::from_secs(5), "others wait {slowest:?} at most");
+    let read = slow.read_through(MESSAGES);
+    assert_eq!(sequences(&read), (1..=MESSAGES).collect::<Vec<u64>>());
+    writer.say("room", "the end");
+    assert_eq!(slow.skip_to("message")["sequence"], MESSAGES + 1, "and it is live again");
+}
+
+#[test]
+fn a_reader_of_which_nothing_drains_is_closed_with_1013() {
+    let server = Server::start(&["--rate", "0", "--write-timeout", "300ms", "--grace", "0ms"]);
+    let (mut writer, mut slow) = (server.client("writer"), server.client("slow"));
+    writer.join("room");
+    slow.join("room");
+    writer.drain();
+    flood(&mut writer, "room", MESSAGES);
+    // Its own end of the connection holds what the kernel took; the server says the rest to the room.
+    assert_eq!(writer.skip_to("status")["status"], "offline");
+    let (events, code) = slow.events_until_close();
+    assert_eq!(code, 1013);
+    let read = sequences(&common::client::messages_of(&events));
+    assert_eq!(read, (1..=read.len() as u64).collect::<Vec<u64>>(), "what it did get was without a gap");
+}
+
+#[test]
+fn commands_whose_answers_nobody_reads_cost_no_memory() {
+    let server = Server::start(&["--rate", "0"]);
+    let mut writer = server.client("writer");
+    writer.join("room");
+    flood(&mut writer, "room", 100);
+    let before = server.resident_bytes();
+    let mut greedy = Raw::websocket(server.address, "/?user=greedy");
+    // All of it in one read of the server: a quarter of a mebibyte is asked for with 60 bytes, a thousand times.
+    let command = text(r#"{"type":"history","room":"room","limit":1000}"#);
+    greedy.send(&command.repeat(1_000));
+    writer.drain();
+    writer.say("room", "others go on");
+    let grown = server.resident_bytes().saturating_sub(before);
+    assert!(grown < 16 * MIB, "it grew by {grown} bytes");
+}
+
+#[test]
+fn private_messages_to_a_reader_that_stops_cost_no_memory() {
+    let server = Server::start(&["--rate", "0"]);
+    let (mut writer, _slow) = (server.client("writer"), server.client("slow"));
+    let before = server.resident_bytes();
+    let content = "x".repeat(CONTENT_BYTES);
+    for _ in 0..MESSAGES {
+        writer.send(json!({"type": "private", "to": "slow", "content": content}));
+        writer.skip_until(|event| event["type"] == "private" || event["type"] == "error");
+    }
+    let grown = server.resident_bytes().saturating_sub(before);
+    assert!(grown < 16 * MIB, "it grew by {grown} bytes");
+}
+
+#[test]
+fn a_client_that_only_writes_is_not_heard_until_it_reads() {
+    let server = Server::start(&["--rate", "0", "--write-timeout", "500ms"]);
+    let mut writer = server.client("writer");
+    writer.join("room");
+    let deaf = server.client("deaf");
+    let mut stream = deaf.stream();
+    stream.set_write_timeout(Some(Duration::from_secs(20))).expect("a TCP socket");
+    let pings = text(&format!(r#"{{"type":"ping","timestamp":"{}"}}"#, "x".repeat(8_000))).repeat(16);
+    let before = server.resident_bytes();
+    let started = Instant::now();
+    // Until it is thrown out, its own socket fills up.
+    while stream.write_all(&pings).is_ok() {
+        assert!(started.elapsed() < Duration::from_secs(20), "it is closed at some time");
+    }
+    let grown = server.resident_bytes().saturating_sub(before);
+    assert!(grown < 8 * MIB, "it grew by {grown} bytes");
+    writer.say("room", "others go on");
+}
