@@ -627,6 +627,13 @@ impl<S: Socket> Connection<S> {
         self.check_invariants();
     }
 
+    /// Ends an HTTP connection that has been answered all it asked for. Clients expect that at any time (RFC 9112 section 9.5).
+    pub fn hang_up_if_idle(&mut self, turn: &mut Turn<'_>) {
+        if matches!(self.phase, Phase::Head(_)) && self.outbox.is_empty() {
+            self.lose(CloseReason::HttpDone, turn);
+        }
+    }
+
     /// Answers what cannot be served, before the program hears of it.
     pub fn refuse(&mut self, refusal: Refusal, turn: &mut Turn<'_>) {
         self.outbox.push(Frame::from_encoded(refusal.response().encode(true, false)));

@@ -271,12 +271,16 @@ impl Reactor {
         self.call(conn, |connection, turn| connection.close(code, reason, turn));
     }
 
-    /// Closes the listener; connections stay.
+    /// Closes the listener, and the connections that wait for a request; those with something to finish stay.
     pub fn stop_accepting(&mut self) {
         // Dropping closes the descriptor, which is what takes it out of the poll.
         self.listener = None;
         self.acceptable = false;
         self.accept_retry_ms = None;
+        let ids: Vec<ConnId> = self.slots.iter().map(|(_, slot)| slot.connection.id()).collect();
+        for id in ids {
+            self.call(id, |connection, turn| connection.hang_up_if_idle(turn));
+        }
     }
 
     /// Connections whose sockets are open, those that are closing included.
