@@ -26,6 +26,9 @@ pub const SHUTDOWN_MS: u64 = 4_000;
 pub const OUTBOX_LOW_WATER_BYTES: usize = 16 * 1024;
 /// Bytes queued for one connection above which its commands are no longer read.
 pub const OUTBOX_HIGH_WATER_BYTES: usize = 64 * 1024;
+/// Bytes queued for one connection above which it is closed with 1013. Only replies and private messages get there: what
+/// is read by a cursor waits in the log. It leaves room for sixteen of the largest `history` answers at once.
+pub const OUTBOX_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Default longest message content, in bytes of UTF-8.
 pub const CONTENT_BYTES_MAX: usize = 4_096;
@@ -77,6 +80,7 @@ pub const RECORD_BYTES_MAX: usize = 9_999_999;
 
 const _: () = assert!(CONTENT_BYTES_MAX < MESSAGE_BYTES_MAX);
 const _: () = assert!(OUTBOX_LOW_WATER_BYTES < OUTBOX_HIGH_WATER_BYTES);
+const _: () = assert!(16 * HISTORY_FRAME_BYTES_MAX <= OUTBOX_BYTES_MAX && OUTBOX_HIGH_WATER_BYTES < OUTBOX_BYTES_MAX);
 const _: () = assert!(OFFLINE_TIMEOUT_MS > HEARTBEAT_MS, "a ping must have time to be answered");
 const _: () = assert!(HISTORY_LIMIT_DEFAULT <= HISTORY_LIMIT_MAX && JOIN_HISTORY_MESSAGES <= HISTORY_LIMIT_MAX);
 // Six bytes (\u0000) is the longest JSON escape of one byte.

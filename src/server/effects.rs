@@ -10,7 +10,7 @@ use crate::{
     limits,
     log::LogError,
     net::{ConnId, Frame, Reactor},
-    protocol::{ErrorCode, Event, HistoryRange, MessageIdentity, Serial},
+    protocol::{ErrorCode, Event, HistoryRange, MessageIdentity, Serial, close},
 };
 
 /// The network as the feed sees it.
@@ -97,11 +97,19 @@ impl Server {
         Ok(())
     }
 
-    /// Queues a reply. A client that is away misses it.
+    /// Queues a reply. A client that is away misses it; one that lets them pile up is closed.
     fn send(&mut self, client: ClientKey, json: &[u8]) {
         if let Some(conn) = self.links.connection(client) {
             self.net.push(conn, &Frame::text(json));
+            if self.is_overflowing(conn) {
+                self.net.close(conn, close::TRY_AGAIN_LATER, "Too many unread answers");
+            }
         }
+    }
+
+    /// Whether a connection has so much unread that it is given no more, and not heard either.
+    pub(super) fn is_overflowing(&self, conn: ConnId) -> bool {
+        self.net.queued_bytes(conn) > limits::OUTBOX_BYTES_MAX
     }
 
     /// Queues an ephemeral event for everybody in a room who is not slow.

@@ -163,7 +163,10 @@ impl Server {
     fn on_network(&mut self, now: Now, event: NetEvent) -> Result<(), ServerError> {
         match event {
             NetEvent::Text { conn, text } => {
-                if let Some(client) = self.links.client(conn) {
+                // One read may bring hundreds of commands, each with a large answer.
+                if let Some(client) = self.links.client(conn)
+                    && !self.is_overflowing(conn)
+                {
                     self.input(now, Input::Command { client, request: protocol::parse(&text) })?;
                 }
             }
