@@ -133,6 +133,11 @@ impl Server {
         kill_process(self.pid(), Signal::TERM).expect("the child is ours until it is waited for");
     }
 
+    /// SIGKILL, and returns at once.
+    pub fn crash(&self) {
+        kill_process(self.pid(), Signal::KILL).expect("the child is ours until it is waited for");
+    }
+
     /// SIGTERM: it must end by itself in time, with 0. Returns what it wrote to stderr.
     pub fn stop(mut self) -> String {
         self.terminate();
@@ -143,7 +148,7 @@ impl Server {
 
     /// SIGKILL: nothing is flushed, nothing is said.
     pub fn kill(mut self) -> String {
-        self.child.kill().expect("the child is ours until it is waited for");
+        self.crash();
         self.wait().1
     }
 
