@@ -2,8 +2,8 @@
 
 mod common;
 
-use common::Server;
 use common::raw::{Raw, Response};
+use common::{Data, Server};
 
 fn get(server: &Server, path: &str, headers: &str) -> Response {
     request(server, "GET", path, headers)
@@ -137,4 +137,31 @@ fn an_idle_browser_connection_does_not_hold_up_the_end() {
     server.stop();
     assert!(kept.ended());
     assert!(started.elapsed().as_secs() < 2, "it took {:?}", started.elapsed());
+}
+
+#[test]
+fn connections_beyond_the_descriptors_are_refused_with_503_until_some_end() {
+    let data = Data::fresh();
+    // Of these, 576 are kept back for the log and the loop.
+    let server = Server::with_descriptors(&data, 600);
+    let mut clients: Vec<_> = (0..24).map(|n| server.client(&format!("client{n}"))).collect();
+    let response = get(&server, "/healthz", "");
+    assert_eq!((response.status, response.header("Connection")), (503, Some("close")));
+    assert!(response.header("Retry-After").is_some_and(|seconds| seconds.parse::<u32>().is_ok()), "{}", response.head);
+    clients[7].join("room");
+    clients[7].say("room", "who is in goes on");
+    clients.pop().expect("there are some").close();
+    // The place is free when the server has seen the end of it, which it answers; it may be a turn later.
+    let free = (0..1_000).any(|_| get(&server, "/healthz", "").status == 200);
+    assert!(free, "the place of one that has gone");
+}
+
+#[test]
+fn sigint_ends_it_as_sigterm_does() {
+    let mut server = Server::start(&[]);
+    let mut alice = server.client("alice");
+    server.interrupt();
+    assert_eq!(alice.expect_close(), 1001);
+    drop(alice);
+    assert_eq!(server.wait().0.code(), Some(0));
 }

@@ -400,3 +400,24 @@ fn commands_sent_along_with_the_upgrade_are_heard() {
         (0..2).map(|_| String::from_utf8(raw.frame().expect("a frame").1).expect("text")).collect();
     assert!(texts[0].contains("connected") && texts[1].contains("pong"), "{texts:?}");
 }
+
+#[test]
+fn what_is_said_on_the_way_out_is_stored() {
+    let server = Server::start(NO_RATE);
+    for (number, goodbye) in [(1, true), (2, false), (3, true), (4, false)] {
+        let mut alice = server.client("alice");
+        alice.ask(json!({"type": "join", "room": "room"}));
+        alice.send(json!({"type": "message", "room": "room", "content": "last words"}));
+        alice.send(json!({"type": "leave", "room": "room"}));
+        if goodbye {
+            alice.close();
+        } else {
+            alice.drain();
+            alice.close();
+        }
+        let mut bob = server.client("bob");
+        bob.send(json!({"type": "join", "room": "room", "since": number - 1}));
+        assert_eq!(sequences(&bob.read_through(number)), [number]);
+        bob.close();
+    }
+}

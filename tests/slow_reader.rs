@@ -121,3 +121,16 @@ fn a_client_that_only_writes_is_not_heard_until_it_reads() {
     assert!(grown < 8 * MIB, "it grew by {grown} bytes");
     writer.say("room", "others go on");
 }
+
+#[test]
+fn a_reader_that_stops_does_not_hold_up_the_end() {
+    let server = Server::start(&["--rate", "0"]);
+    let (mut writer, mut slow) = (server.client("writer"), server.client("slow"));
+    writer.join("room");
+    slow.join("room");
+    flood(&mut writer, "room", MESSAGES);
+    drop(writer);
+    // Within the five seconds that the service promises, although `slow` takes nothing.
+    server.stop();
+    drop(slow);
+}

@@ -190,9 +190,10 @@ impl Client {
 
     /// Reads stored messages (of history frames and live ones) until one has this sequence; all of them.
     pub fn read_through(&mut self, last: u64) -> Vec<Value> {
-        let mut messages = Vec::new();
+        let (mut messages, deadline) = (Vec::new(), Instant::now() + 2 * PATIENCE);
         while messages.last().is_none_or(|message: &Value| message["sequence"] != last) {
             let event = self.next();
+            assert!(Instant::now() < deadline, "{} still waits for {last}, now at {event}", self.hello["user"]);
             messages.extend(stored(&event));
         }
         messages
@@ -205,8 +206,9 @@ impl Client {
 
     /// Reads on to the end of the connection; what came before, and the close code.
     pub fn events_until_close(&mut self) -> (Vec<Value>, u16) {
-        let mut events = Vec::new();
+        let (mut events, deadline) = (Vec::new(), Instant::now() + PATIENCE);
         loop {
+            assert!(Instant::now() < deadline, "{} still lives, now at {:?}", self.hello["user"], events.last());
             match self.read() {
                 Ok(event) => events.push(event),
                 Err(End::Closed(code)) => return (events, code),

@@ -95,7 +95,20 @@ impl Server {
 
     /// A server on a data folder that outlives it.
     pub fn on(data: &Data, flags: &[&str]) -> Server {
-        let mut child = command(data, flags).spawn().expect("the binary starts");
+        Server::run(command(data, flags))
+    }
+
+    /// A server that may have so many descriptors only.
+    pub fn with_descriptors(data: &Data, count: u32) -> Server {
+        let server = command(data, &[]);
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", &format!("ulimit -n {count} && exec \"$0\" \"$@\"")]).arg(server.get_program());
+        shell.args(server.get_args()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Server::run(shell)
+    }
+
+    fn run(mut command: Command) -> Server {
+        let mut child = command.spawn().expect("the binary starts");
         let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
         let mut stderr = child.stderr.take().expect("piped");
         let output = thread::spawn(move || {
@@ -131,6 +144,11 @@ impl Server {
     /// Asks it to end, and returns at once.
     pub fn terminate(&self) {
         kill_process(self.pid(), Signal::TERM).expect("the child is ours until it is waited for");
+    }
+
+    /// What Ctrl-C sends, and returns at once.
+    pub fn interrupt(&self) {
+        kill_process(self.pid(), Signal::INT).expect("the child is ours until it is waited for");
     }
 
     /// SIGKILL, and returns at once.

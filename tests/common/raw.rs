@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Instant;
 
 use super::PATIENCE;
 
@@ -115,7 +116,9 @@ impl Raw {
 
     /// The code of the close frame with which the server ends this; text frames before it are passed over.
     pub fn close_code(&mut self) -> u16 {
+        let deadline = Instant::now() + PATIENCE;
         loop {
+            assert!(Instant::now() < deadline, "there are frames and frames, and none is a close");
             match self.frame() {
                 Some((0x88, payload)) if payload.len() >= 2 => return u16::from_be_bytes([payload[0], payload[1]]),
                 Some((0x88, _)) => return 1005,
