@@ -351,3 +351,12 @@ fn connections_that_break_off_anywhere_leave_no_trace() {
     bystander.0.ask(json!({"type": "presence", "room": "calm"}));
     assert_eq!(bystander.0.skip_to("presence")["count"], 1);
 }
+
+#[test]
+fn a_handshake_that_takes_too_long_is_ended() {
+    let server = Server::start(&[]);
+    let (mut silent, mut slow) = (Raw::connect(server.address), Raw::connect(server.address));
+    slow.send(b"GET / HTTP/1.1\r\nHost: local");
+    assert_eq!(slow.response(false).status, 408);
+    assert!(slow.ended() && silent.ended());
+}

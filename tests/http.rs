@@ -165,3 +165,14 @@ fn sigint_ends_it_as_sigterm_does() {
     drop(alice);
     assert_eq!(server.wait().0.code(), Some(0));
 }
+
+#[test]
+fn the_page_may_come_from_a_folder() {
+    let data = Data::fresh();
+    std::fs::write(data.around().join("index.html"), "<p>in work</p>").expect("a writable folder");
+    let server = Server::on(&data, &["--public", &data.around().display().to_string()]);
+    assert_eq!(get(&server, "/", "").body, b"<p>in work</p>");
+    assert_eq!(get(&server, "/app.js", "").status, 404, "not there");
+    std::fs::write(data.around().join("index.html"), "<p>done</p>").expect("a writable folder");
+    assert_eq!(get(&server, "/", "").body, b"<p>done</p>", "without a restart");
+}

@@ -86,6 +86,25 @@ fn commands_whose_answers_nobody_reads_cost_no_memory() {
 }
 
 #[test]
+fn pipelined_requests_whose_answers_nobody_reads_cost_no_memory() {
+    let server = Server::start(&[]);
+    let before = server.resident_bytes();
+    let mut greedy = Raw::connect(server.address);
+    // Asked for with 35 bytes each: the page's script, a thousand times and more.
+    greedy.send("GET /app.js HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1_500).as_bytes());
+    // One request is taken up per turn, and each of these pings takes a turn.
+    let mut other = server.client("other");
+    for _ in 0..1_000 {
+        other.drain();
+    }
+    let grown = server.resident_bytes().saturating_sub(before);
+    assert!(grown < 8 * MIB, "it grew by {grown} bytes");
+    for n in 0..1_500 {
+        assert_eq!(greedy.response(false).status, 200, "answer {n}");
+    }
+}
+
+#[test]
 fn private_messages_to_a_reader_that_stops_cost_no_memory() {
     let server = Server::start(&["--rate", "0"]);
     let (mut writer, mut slow) = (server.client("writer"), server.client("slow"));
