@@ -105,6 +105,26 @@ fn pipelined_requests_whose_answers_nobody_reads_cost_no_memory() {
 }
 
 #[test]
+fn readers_that_stop_cost_no_processor_time() {
+    let server = Server::start(&["--rate", "0", "--heartbeat", "1s"]);
+    let (mut writer, mut slow) = (server.client("writer"), server.client("slow"));
+    writer.join("room");
+    slow.join("room");
+    let mut greedy = Raw::connect(server.address);
+    greedy.send("GET /app.js HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1_500).as_bytes());
+    let mut asker = Raw::websocket(server.address, "/?room=room");
+    flood(&mut writer, "room", MESSAGES);
+    asker.send(&text(r#"{"type":"history","room":"room","limit":1000}"#).repeat(16));
+    writer.drain();
+    writer.skip_to("heartbeat");
+    let before = server.processor_ms();
+    writer.skip_to("heartbeat");
+    let used = server.processor_ms() - before;
+    assert!(used < 150, "{used} ms in a second in which there was nothing to do");
+    drop((slow, greedy, asker));
+}
+
+#[test]
 fn private_messages_to_a_reader_that_stops_cost_no_memory() {
     let server = Server::start(&["--rate", "0"]);
     let (mut writer, mut slow) = (server.client("writer"), server.client("slow"));
