@@ -269,3 +269,25 @@ fn a_port_in_use_is_one_line_and_exit_1() {
     assert_eq!((output.status.code(), said.lines().count()), (Some(1), 1), "{said}");
     assert!(said.contains(&port), "{said}");
 }
+
+#[test]
+fn a_room_whose_log_cannot_be_opened_is_refused_and_the_others_go_on() {
+    let data = Data::fresh();
+    fs::create_dir_all(data.path().join("rooms")).expect("a writable folder");
+    fs::write(data.room("broken"), "a file where a folder should be").expect("a writable folder");
+    let server = Server::on(&data, &["--rate", "0"]);
+    let mut client = server.client("client");
+    client.join("fine");
+    for _ in 0..2 {
+        client.refused(json!({"type": "join", "room": "broken"}), "storage_unavailable");
+        client.drain();
+        client.send(json!({"type": "message", "room": "broken", "content": "x", "id": 1}));
+        let answer = client.skip_until(|event| event["id"] == 1);
+        assert_eq!(answer["type"], "error", "{answer}");
+        client.say("fine", "x");
+    }
+    client.ask(json!({"type": "leave", "room": "broken"}));
+    client.drain();
+    drop(client);
+    server.stop();
+}
