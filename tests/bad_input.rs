@@ -360,3 +360,15 @@ fn a_handshake_that_takes_too_long_is_ended() {
     assert_eq!(slow.response(false).status, 408);
     assert!(slow.ended() && silent.ended());
 }
+
+#[test]
+fn who_takes_long_to_read_an_answer_is_not_cut_off_by_the_time_for_a_request() {
+    let server = Server::start(&[]);
+    let mut slow = Raw::connect(server.address);
+    slow.send("GET /app.js HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(400).as_bytes());
+    // Until a connection that was made later has run out of time, nothing is read.
+    assert!(Raw::connect(server.address).ended());
+    for n in 0..400 {
+        assert_eq!(slow.response(false).status, 200, "answer {n}");
+    }
+}
