@@ -437,8 +437,9 @@ fn serve_help() -> String {
          Options of serve:\n{}\n  \
          -h, --help                this text\n  \
          -V, --version             the version\n\n\
-         A TIME reads 500ms, 30s, 5m or 2h. Each option is also an environment variable,\n\
-         as ROOMLOG_OFFLINE_TIMEOUT=60s (and PORT); a flag beats it.\n",
+         A TIME reads 500ms, 30s, 5m or 2h; an AGE also 90d; a SIZE 500M or 2G. Each\n\
+         option is also an environment variable, as ROOMLOG_OFFLINE_TIMEOUT=60s (and\n\
+         PORT); a flag beats it.\n",
         env!("CARGO_PKG_VERSION"),
         help_lines(SERVE, &Config::default()),
     )

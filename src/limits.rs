@@ -26,6 +26,9 @@ pub const SHUTDOWN_MS: u64 = 4_000;
 pub const OUTBOX_LOW_WATER_BYTES: usize = 16 * 1024;
 /// Bytes queued for one connection above which its commands are no longer read.
 pub const OUTBOX_HIGH_WATER_BYTES: usize = 64 * 1024;
+/// Bytes queued for one connection above which it is closed with 1013. What others send it privately gets there; rooms
+/// wait in the log, and its own commands wait while answers to them do.
+pub const OUTBOX_BYTES_MAX: usize = 1024 * 1024;
 
 /// Default longest message content, in bytes of UTF-8.
 pub const CONTENT_BYTES_MAX: usize = 4_096;
@@ -45,7 +48,7 @@ pub const ROOMS_PER_CONNECTION_MAX: usize = 64;
 pub const RATE_PER_SECOND: u32 = 20;
 /// Messages per connection that may come at once, as a multiple of the rate.
 pub const RATE_BURST_FACTOR: u32 = 2;
-/// Refused messages in a row (none accepted in between) after which a connection is closed with 1008.
+/// How many more messages may be refused than accepted before a connection is closed with 1008.
 pub const RATE_ABUSE_MAX: u32 = 200;
 
 /// Messages in the history that a join without `since` is sent.
@@ -79,6 +82,7 @@ pub const RECORD_BYTES_MAX: usize = 9_999_999;
 
 const _: () = assert!(CONTENT_BYTES_MAX < MESSAGE_BYTES_MAX);
 const _: () = assert!(OUTBOX_LOW_WATER_BYTES < OUTBOX_HIGH_WATER_BYTES);
+const _: () = assert!(OUTBOX_HIGH_WATER_BYTES + HISTORY_FRAME_BYTES_MAX < OUTBOX_BYTES_MAX);
 const _: () = assert!(OFFLINE_TIMEOUT_MS > HEARTBEAT_MS, "a ping must have time to be answered");
 const _: () = assert!(HISTORY_LIMIT_DEFAULT <= HISTORY_LIMIT_MAX && JOIN_HISTORY_MESSAGES <= HISTORY_LIMIT_MAX);
 // Six bytes (\u0000) is the longest JSON escape of one byte.

@@ -67,6 +67,8 @@ pub mod close {
     pub const GOING_AWAY: u16 = 1001;
     /// A policy was broken: a taken name at connect, abuse, a session that moved to another connection.
     pub const POLICY: u16 = 1008;
+    /// Too much is queued for this reader: reconnect with backoff and resume.
+    pub const TRY_AGAIN_LATER: u16 = 1013;
     /// No answer to a heartbeat: reconnect and resume.
     pub const NO_HEARTBEAT: u16 = 4000;
     /// The client asked; its user leaves at once.

@@ -298,7 +298,7 @@ fn the_bounds_in_the_text_are_those_in_force() {
                 limits::RATE_PER_SECOND * limits::RATE_BURST_FACTOR
             ),
         ),
-        ("Refused messages", format!("{} in a row", limits::RATE_ABUSE_MAX)),
+        ("Refused messages", format!("{} more than accepted", limits::RATE_ABUSE_MAX)),
         ("Request head", format!("{}, {}", kib(limits::HEAD_BYTES_MAX), seconds(limits::HANDSHAKE_TIMEOUT_MS))),
         ("Silence", seconds(limits::OFFLINE_TIMEOUT_MS)),
         ("Taking nothing", seconds(limits::WRITE_TIMEOUT_MS)),

@@ -53,7 +53,7 @@ pub(super) struct Client {
     pub expires_ms: u64,
     pub rooms: SmallVec<[Membership; 1]>,
     pub bucket: Bucket,
-    /// Messages refused since the last accepted one.
+    /// How many more messages were refused than accepted.
     pub refused: u32,
     secret: [u8; 16],
 }

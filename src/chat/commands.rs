@@ -352,7 +352,7 @@ impl Chat {
     fn check_rate(&mut self, now: Now, key: ClientKey, effects: &mut Vec<Effect>) -> Outcome {
         let client = self.clients.get_mut(key);
         let Err(retry_after_ms) = client.bucket.take(self.rate, now.monotonic_ms) else {
-            client.refused = 0;
+            client.refused = client.refused.saturating_sub(1);
             return Ok(());
         };
         client.refused += 1;

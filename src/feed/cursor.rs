@@ -16,8 +16,10 @@ use crate::{
 /// How what a cursor reads is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// As `history` frames, until the cursor has caught up.
+    /// As `history` frames, up to where the log ended when the subscription began: what came later is news.
     Replay {
+        /// The last sequence of the replay.
+        until: u64,
         /// Told in the first frame.
         reset: Option<Reset>,
         /// One frame is sent even if there is nothing.
@@ -43,7 +45,7 @@ pub(super) fn resolve(start: Start<'_>, position: &Position, epochs: &[(Epoch, u
     let Position { epoch: current, floor, head, .. } = *position;
     let Start::After { since, epoch } = start else {
         let next = floor.max((head + 1).saturating_sub(limits::JOIN_HISTORY_MESSAGES));
-        let recent = Phase::Replay { reset: None, owes_frame: false, recent: true };
+        let recent = Phase::Replay { until: head, reset: None, owes_frame: false, recent: true };
         return (next, if next > head { Phase::Live } else { recent });
     };
     let epoch_start = epochs.last().map_or(1, |&(_, last)| last + 1);
@@ -58,7 +60,7 @@ pub(super) fn resolve(start: Start<'_>, position: &Position, epochs: &[(Epoch, u
         _ => (since + 1, None),
     };
     let (next, reset) = if next < floor { (floor, reset.or(Some(Reset::Expired))) } else { (next, reset) };
-    (next, Phase::Replay { reset, owes_frame: true, recent: false })
+    (next, Phase::Replay { until: head, reset, owes_frame: true, recent: false })
 }
 
 /// The subscriber's side: in which rooms, and whether it is behind.

@@ -44,35 +44,32 @@ impl<D: Disk, T> Feed<D, T> {
         let position = self.store.position(log);
         let mut cursor = room.subscribers[place];
         let frame = match cursor.phase {
-            Phase::Replay { reset, owes_frame, recent } if owes_frame || cursor.next <= position.head => {
-                self.replay_piece(id, log, &position, &mut cursor, (reset, recent))
+            Phase::Replay { until, owes_frame, .. } if owes_frame || cursor.next <= until => {
+                self.replay_piece(id, log, Position { head: until, ..position }, &mut cursor)
             }
-            Phase::Live if cursor.next <= position.head => self.live_piece(id, log, &position, &mut cursor),
             _ => {
                 cursor.phase = Phase::Live;
-                None
+                if cursor.next > position.head { None } else { self.live_piece(id, log, &position, &mut cursor) }
             }
         };
         self.rooms[id.0].as_mut().expect("looked up above").subscribers[place] = cursor;
         frame
     }
 
-    /// One `history` frame.
-    fn replay_piece(
-        &mut self,
-        id: RoomId,
-        log: LogId,
-        position: &Position,
-        cursor: &mut Subscriber,
-        (reset, recent): (Option<Reset>, bool),
-    ) -> Option<Frame> {
+    /// One `history` frame. The position's head is where the replay ends.
+    fn replay_piece(&mut self, id: RoomId, log: LogId, position: Position, cursor: &mut Subscriber) -> Option<Frame> {
+        let Phase::Replay { until, reset, recent, .. } = cursor.phase else { return None };
         let bytes_max = if recent { limits::HISTORY_FRAME_BYTES_MAX } else { limits::REPLAY_FRAME_BYTES_MAX };
-        self.read(log, cursor.next, limits::HISTORY_LIMIT_MAX, bytes_max).ok()?;
-        cursor.next = self.buffer.next;
-        let more = cursor.next <= position.head;
-        cursor.phase = if more { Phase::Replay { reset: None, owes_frame: false, recent } } else { Phase::Live };
+        if cursor.next <= until {
+            self.read(log, cursor.next, limits::HISTORY_LIMIT_MAX.min(until - cursor.next + 1), bytes_max).ok()?;
+            cursor.next = self.buffer.next;
+        } else {
+            self.read(log, u64::MAX, 1, 0).ok()?; // beyond every end: nothing
+        }
+        let more = cursor.next <= until;
+        cursor.phase = if more { Phase::Replay { until, reset: None, owes_frame: false, recent } } else { Phase::Live };
         let mut json = Vec::new();
-        self.encode_history(id, position, more, reset, &mut json);
+        self.encode_history(id, &position, more, reset, &mut json);
         Some(Frame::text(&json))
     }
 

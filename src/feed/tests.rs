@@ -1,6 +1,10 @@
 //! The feed over a real store in a temporary folder, with subscribers whose queues the test fills and drains.
 
-use std::{collections::HashMap, path::PathBuf, sync::atomic::AtomicU32, sync::atomic::Ordering};
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+};
 
 use serde_json::Value;
 
@@ -87,6 +91,12 @@ fn store(folder: &Folder) -> Store<RealDisk> {
     Store::open(RealDisk, options).expect("a folder of our own")
 }
 
+/// Not random, but never the same.
+fn entropy() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
 impl Scene {
     fn new() -> Self {
         Self::over(Folder::new())
@@ -95,7 +105,7 @@ impl Scene {
     fn over(folder: Folder) -> Self {
         let now = Now { monotonic_ms: 1, unix_ms: 1_000_000 };
         let mut feed = Feed::new(store(&folder));
-        feed.open(ROOM, "r".into(), 7, now);
+        feed.open(ROOM, "r".into(), entropy(), now);
         Self { feed, queues: Queues::default(), events: Vec::new(), now, folder }
     }
 
@@ -207,6 +217,18 @@ fn join_replay_and_live_are_one_sequence() {
     let replay = types.iter().filter(|&kind| kind == "history").count();
     assert!(replay >= 3, "chunks of at most a thousand: {replay}");
     assert!(types[replay..].iter().all(|kind| kind == "message"));
+}
+
+#[test]
+fn what_is_said_after_a_join_is_news_even_in_the_same_turn() {
+    let mut scene = Scene::new();
+    scene.fill(1..=3);
+    scene.feed.subscribe(who(1), ROOM, Start::Recent).expect("the log is there");
+    scene.feed.subscribe(who(2), ROOM, after(3)).expect("the log is there");
+    scene.fill(4..=5);
+    let types = |kinds: &[&str]| kinds.iter().map(|&kind| kind.to_owned()).collect::<Vec<_>>();
+    assert_eq!(scene.sequences(1), ((1..=5).collect(), types(&["history", "message", "message"])));
+    assert_eq!(scene.sequences(2), ((4..=5).collect(), types(&["history", "message", "message"])));
 }
 
 #[test]

@@ -174,7 +174,7 @@ impl<S: Socket> Connection<S> {
     /// Whether [`Connection::read`] has something to do.
     pub fn wants_read(&self) -> bool {
         match &self.phase {
-            Phase::Head(head) => !head.unread.is_empty() || (self.readable && !self.paused),
+            Phase::Head(head) => !self.paused && (self.readable || !head.unread.is_empty()),
             Phase::WebSocket { partial, .. } => {
                 let has_unread = partial.as_ref().is_some_and(|partial| !partial.unread.is_empty());
                 (has_unread || self.readable) && !self.paused && !self.held
@@ -187,6 +187,8 @@ impl<S: Socket> Connection<S> {
     /// When [`Connection::on_deadline`] should be called, in milliseconds.
     pub fn deadline_ms(&self, config: &NetConfig) -> u64 {
         let phase_ms = match &self.phase {
+            // Who is still given answers is not expected to ask; the write timeout watches over it.
+            Phase::Head(_) if !self.outbox.is_empty() => u64::MAX,
             Phase::Head(head) => head.since_ms + config.handshake_timeout_ms,
             Phase::WebSocket { heartbeat_at_ms, .. } => self.idle_at_ms(config).min(*heartbeat_at_ms),
             Phase::Answer(_) => u64::MAX,
@@ -215,6 +217,9 @@ impl<S: Socket> Connection<S> {
 
     /// Takes in what waits in memory, then at most one read.
     pub fn read(&mut self, turn: &mut Turn<'_>) {
+        if !self.wants_read() {
+            return; // paused since it was listed
+        }
         let unread = match &mut self.phase {
             Phase::Head(head) => mem::take(&mut head.unread),
             Phase::WebSocket { partial: Some(partial), .. } => mem::take(&mut partial.unread),
@@ -353,7 +358,12 @@ impl<S: Socket> Connection<S> {
 
     fn drain(&mut self, was_blocked: bool, turn: &mut Turn<'_>) {
         match self.outbox.write_to(&mut self.socket, &mut turn.shared.gather) {
-            Ok(Drain::Emptied) => self.shut_if_draining(),
+            Ok(Drain::Emptied) => {
+                if let Phase::Head(head) = &mut self.phase {
+                    head.since_ms = turn.now_ms;
+                }
+                self.shut_if_draining();
+            }
             Ok(Drain::Blocked { written }) => {
                 self.blocked = true;
                 if written > 0 || !was_blocked {
@@ -459,6 +469,7 @@ impl<S: Socket> Connection<S> {
             let unread = mem::take(&mut answer.unread);
             let head = Head { reader: RequestReader::default(), since_ms: turn.now_ms, unread };
             self.phase = Phase::Head(Box::new(head));
+            self.pause_above_high_water(turn.config);
         } else {
             self.start_draining(CloseReason::HttpDone, turn);
         }

@@ -10,7 +10,7 @@ use crate::{
     limits,
     log::LogError,
     net::{ConnId, Frame, Reactor},
-    protocol::{ErrorCode, Event, HistoryRange, MessageIdentity, Serial},
+    protocol::{ErrorCode, Event, HistoryRange, MessageIdentity, Serial, close},
 };
 
 /// The network as the feed sees it.
@@ -95,9 +95,12 @@ impl Server {
         Ok(())
     }
 
-    /// Queues a reply. A client that is away misses it.
+    /// Queues a reply or a private message. A client that is away misses it; one that lets them pile up is closed.
     fn send(&mut self, client: ClientKey, json: &[u8]) {
-        if let Some(conn) = self.links.connection(client) {
+        let Some(conn) = self.links.connection(client) else { return };
+        if self.net.queued_bytes(conn) > limits::OUTBOX_BYTES_MAX {
+            self.net.close(conn, close::TRY_AGAIN_LATER, "Too much that was not read");
+        } else {
             self.net.push(conn, &Frame::text(json));
         }
     }

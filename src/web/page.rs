@@ -69,7 +69,9 @@ impl Page {
             },
         };
         let tag = format!("\"{:08x}-{:x}\"", crc32fast::hash(&body), body.len());
-        let is_known = request.header_list("If-None-Match").any(|known| known == tag || known == "*");
+        // Weak comparison (RFC 9110 section 13.1.2): a proxy that compresses makes a validator weak.
+        let mut known = request.header_list("If-None-Match").map(|known| known.strip_prefix("W/").unwrap_or(known));
+        let is_known = known.any(|known| known == tag || known == "*");
         let response = Response::new(if is_known { 304 } else { 200 })
             .header("ETag", tag)
             .header("Cache-Control", "no-cache")

@@ -186,6 +186,15 @@ impl Server {
         kib * 1024
     }
 
+    /// Processor time used so far, in milliseconds (to ten of them).
+    pub fn processor_ms(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("a living process");
+        // Behind the name, which may hold anything: user and system time are the 12th and 13th (proc_pid_stat(5)).
+        let (_, fields) = stat.rsplit_once(')').expect("the name is in parentheses");
+        let times = fields.split_whitespace().skip(11).take(2);
+        times.map(|ticks| ticks.parse::<u64>().expect("a number of ticks") * 10).sum()
+    }
+
     fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
