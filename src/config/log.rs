@@ -238,8 +238,8 @@ fn action_of(name: &str, room: Option<String>, file: Option<PathBuf>, values: &V
 
 fn help() -> String {
     let mut text = String::from(
-        "Looks after the rooms of a data folder. All but import and repair --yes only read,\n\
-         beside a running server too.\n\n\
+        "Looks after the rooms of a data folder. All but import and repair --yes only read, beside\n\
+         a running server too.\n\n\
          Usage: roomlog log ACTION [OPTION]...\n\n",
     );
     for spec in ACTIONS {

@@ -195,6 +195,11 @@ impl Server {
         times.map(|ticks| ticks.parse::<u64>().expect("a number of ticks") * 10).sum()
     }
 
+    /// The process's number, for tools that look at it.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
