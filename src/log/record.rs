@@ -70,8 +70,8 @@ pub(crate) fn encode(out: &mut Vec<u8>, seed: u32, sequence: u64, barrier: bool,
     out.extend_from_slice(&framing);
     out.extend_from_slice(payload);
     let crc = checksum(seed, &out[start + 9..]);
-    out[start..start + 8].copy_from_slice(&hex8(crc));
     out.push(b'\n');
+    out[start..start + 8].copy_from_slice(&hex8(crc));
 }
 
 /// Reads the line at the start of `bytes`.

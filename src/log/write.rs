@@ -54,7 +54,7 @@ impl<D: Disk> Store<D> {
         if payload.len() > RECORD_BYTES_MAX {
             return Err(LogError::TooLong);
         }
-        if payload.starts_with(CONTROL_PREFIX) || payload.contains(&b'\n') {
+        if payload.starts_with(CONTROL_PREFIX) || memchr::memchr(b'\n', payload).is_some() {
             return Err(LogError::Reserved);
         }
         let log = room.log.get_or_insert_with(|| Box::new(RoomLog::fresh(&room.name)));
