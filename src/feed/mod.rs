@@ -9,6 +9,7 @@
 
 mod cursor;
 mod nonces;
+mod parked;
 mod replay;
 mod room;
 mod tail;
@@ -18,6 +19,7 @@ use std::rc::Rc;
 use self::{
     cursor::{Phase, Subscriptions},
     nonces::Verdict,
+    parked::Parked,
     room::{Pending, Room},
     tail::Tails,
 };
@@ -128,6 +130,7 @@ pub enum Start<'a> {
 pub struct Feed<D: Disk, T> {
     store: Store<D>,
     rooms: Vec<Option<Room<T>>>,
+    parked: Parked<T>,
     /// Which room a log belongs to.
     by_log: Vec<RoomId>,
     subscriptions: Subscriptions,
@@ -145,6 +148,7 @@ impl<D: Disk, T> Feed<D, T> {
         Self {
             store,
             rooms: Vec::new(),
+            parked: Parked::default(),
             by_log: Vec::new(),
             subscriptions: Subscriptions::default(),
             tails: Tails::default(),
@@ -158,28 +162,40 @@ impl<D: Disk, T> Feed<D, T> {
     /// Takes a room into use. If its log cannot be opened the room is there all the same, and every use of the log
     /// fails. `entropy` becomes the epoch of a room that has none yet.
     pub fn open(&mut self, id: RoomId, name: Rc<str>, entropy: u64, now: Now) {
-        let log = self.store.open_room(&name, entropy, now.monotonic_ms);
-        if let Ok(log) = log {
+        let room = self.parked.take(&name).unwrap_or_else(|| {
+            let log = self.store.open_room(&name, entropy, now.monotonic_ms);
+            Room::new(name, log)
+        });
+        if let Ok(log) = room.log {
             self.by_log.resize(self.by_log.len().max(log.index() + 1), id);
             self.by_log[log.index()] = id;
         }
         self.rooms.resize_with(self.rooms.len().max(id.0 + 1), || None);
-        let before = self.rooms[id.0].replace(Room::new(name, log));
+        let before = self.rooms[id.0].replace(room);
         debug_assert!(before.is_none(), "a room is closed before its place is used again");
     }
 
-    /// Gives a room up. Nobody is subscribed, and every draft is settled.
-    pub fn close(&mut self, id: RoomId) {
-        let room = self.rooms[id.0].take().expect("a room is opened before it is closed");
+    /// Gives a room up. Nobody is subscribed, and every draft is settled. If something was said in it, it stays open for
+    /// a while.
+    pub fn close(&mut self, id: RoomId, now: Now) {
+        let mut room = self.rooms[id.0].take().expect("a room is opened before it is closed");
         debug_assert!(room.subscribers.is_empty() && room.is_settled());
-        if let Some(hot) = &room.hot {
-            self.tails.forget(&hot.tail);
-            let rooms = &self.rooms;
-            self.tails.sweep(|id, first| {
-                let hot = rooms.get(id.0).and_then(Option::as_ref).and_then(|room| room.hot.as_ref());
-                hot.is_some_and(|hot| hot.tail.binary_search_by_key(&first, |batch| batch.first).is_ok())
-            });
+        let Some(hot) = &mut room.hot else { return self.close_log(&room) };
+        self.tails.forget(&hot.tail);
+        hot.cool_down();
+        self.sweep_tails();
+        self.parked.put(room, now.monotonic_ms);
+        self.close_parked(now);
+    }
+
+    /// Closes rooms that nobody has come back to.
+    fn close_parked(&mut self, now: Now) {
+        while let Some(room) = self.parked.next_due(now.monotonic_ms) {
+            self.close_log(&room);
         }
+    }
+
+    fn close_log(&mut self, room: &Room<T>) {
         if let Ok(log) = room.log {
             self.store.close_room(log);
         }
@@ -263,6 +279,7 @@ impl<D: Disk, T> Feed<D, T> {
 
     /// Writes what was appended: one write per room. Call once a turn.
     pub fn write(&mut self, now: Now, events: &mut Vec<FeedEvent<T>>) {
+        self.close_parked(now);
         let mut log_events = std::mem::take(&mut self.log_events);
         self.store.write_dirty(now.monotonic_ms, &mut log_events);
         self.take_log_events(log_events, events);
@@ -280,10 +297,10 @@ impl<D: Disk, T> Feed<D, T> {
         self.take_log_events(log_events, events);
     }
 
-    /// When the store wants [`Feed::next_sync`] to be called, on the monotonic clock.
+    /// When [`Feed::write`] and [`Feed::next_sync`] are to be called at the latest, on the monotonic clock.
     #[must_use]
     pub fn next_deadline_ms(&self) -> Option<u64> {
-        self.store.next_deadline_ms()
+        [self.store.next_deadline_ms(), self.parked.next_deadline_ms()].into_iter().flatten().min()
     }
 
     /// Makes everything durable and marks the run as cleanly ended.
@@ -352,6 +369,14 @@ impl<D: Disk, T> Feed<D, T> {
                 self.tails.gone(&batch);
             }
         }
+    }
+
+    fn sweep_tails(&mut self) {
+        let rooms = &self.rooms;
+        self.tails.sweep(|id, first| {
+            let hot = rooms.get(id.0).and_then(Option::as_ref).and_then(|room| room.hot.as_ref());
+            hot.is_some_and(|hot| hot.tail.binary_search_by_key(&first, |batch| batch.first).is_ok())
+        });
     }
 
     /// Puts a subscriber's cursor on a room's log, or moves it. It is behind until [`Feed::pull`] says otherwise.

@@ -51,7 +51,7 @@ impl Server {
                 self.broadcast(room, None, &event.to_vec(None));
             }
             Effect::OpenRoom { room, name } => self.feed.open(room_id(room), name, self.entropy.u64()?, now),
-            Effect::CloseRoom { room } => self.feed.close(room_id(room)),
+            Effect::CloseRoom { room } => self.feed.close(room_id(room), now),
             Effect::Subscribe { client, id, room, since, epoch } => {
                 let start = match since {
                     None => Start::Recent,
