@@ -8,6 +8,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::time::Instant;
 
+use roomlog::clock::Now;
 use roomlog::log::{Disk, LogId, Options, ReadBuffer, RealDisk, Retention, Store, SyncPolicy};
 
 const ROUNDS: usize = 7;
@@ -42,15 +43,21 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
+/// Both clocks at the same time.
+fn at(ms: u64) -> Now {
+    Now { monotonic_ms: ms, unix_ms: ms }
+}
+
 fn store(dir: &Path, run_id: u64, segment_bytes: u64) -> Store {
     let (policy, retention) = (SyncPolicy::Never, Retention::default());
-    let options = Options { dir: dir.into(), policy, segment_bytes, files_open_max: 64, retention, run_id };
+    let options =
+        Options { dir: dir.into(), policy, segment_bytes, files_open_max: 64, retention, run_id, opened: at(0) };
     Store::open(RealDisk, options).expect("the data folder opens")
 }
 
 fn sync_now(store: &mut Store) {
-    while let Some(batch) = store.next_sync(u64::MAX) {
-        store.synced(batch.run(), 0, &mut Vec::new());
+    while let Some(batch) = store.next_sync(at(u64::MAX)) {
+        store.synced(batch.run(), at(0), &mut Vec::new());
     }
 }
 
@@ -63,7 +70,7 @@ fn fill(store: &mut Store, id: LogId, batch: u64) {
         for n in 0..batch {
             store.append(id, next + n, &payload).expect("the record is taken");
         }
-        store.write_dirty(0, &mut events);
+        store.write_dirty(at(0), &mut events);
         sync_now(store);
         events.clear();
     }
@@ -79,7 +86,7 @@ fn append_batched(dir: &Path, batch: u64) {
         let data = dir.join(format!("append-{round}"));
         // Sealing a segment syncs it, which the bare loop does not; so one segment takes it all.
         let mut store = store(&data, 1, 1 << 30);
-        let id = store.open_room("bench", 1, 0).expect("the room opens");
+        let id = store.open_room("bench", 1, at(0)).expect("the room opens");
         let ours = seconds(|| fill(&mut store, id, batch));
         let lines = vec![b'x'; (200 + FRAMING_BYTES) * batch as usize];
         let mut file = File::create(data.join("bare")).expect("the folder is writable");
@@ -128,7 +135,7 @@ fn read_room(store: &mut Store, id: LogId, mut each: impl FnMut(&[u8])) {
 
 fn replay(dir: &Path) {
     let mut store = store(dir, 1, 64 << 20);
-    let id = store.open_room("bench", 1, 0).expect("the room opens");
+    let id = store.open_room("bench", 1, at(0)).expect("the room opens");
     fill(&mut store, id, BATCH);
     let mut segments = RealDisk.list(&dir.join("rooms/bench")).expect("the room has a folder");
     segments.retain(|name| name.ends_with(".log"));
@@ -201,21 +208,21 @@ fn sync(dir: &Path) {
 /// Opening a room whose active segment is nearly full, with and without a sidecar.
 fn open(dir: &Path) {
     let mut first = store(dir, 1, 64 << 20);
-    let id = first.open_room("bench", 1, 0).expect("the room opens");
+    let id = first.open_room("bench", 1, at(0)).expect("the room opens");
     let payload = [b'x'; 200];
     for n in 1..=250_000 {
         first.append(id, n, &payload).expect("the record is taken");
         if n % BATCH == 0 {
-            first.write_dirty(0, &mut Vec::new());
+            first.write_dirty(at(0), &mut Vec::new());
             sync_now(&mut first);
         }
     }
     drop(first);
     let mut second = store(dir, 2, 64 << 20);
-    let scan = seconds(|| assert!(second.open_room("bench", 2, 0).is_ok()));
-    second.shutdown(0).expect("the run ends");
+    let scan = seconds(|| assert!(second.open_room("bench", 2, at(0)).is_ok()));
+    second.shutdown(at(0)).expect("the run ends");
     drop(second);
     let mut third = store(dir, 3, 64 << 20);
-    let open = seconds(|| assert!(third.open_room("bench", 3, 0).is_ok()));
+    let open = seconds(|| assert!(third.open_room("bench", 3, at(0)).is_ok()));
     println!("open a room after a crash with 56 MiB to scan: {:.1} ms; again: {:.2} ms", scan * 1e3, open * 1e3);
 }

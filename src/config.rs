@@ -3,6 +3,7 @@
 //! Owns: the option tables, the values in force, their bounds and the relations between them. Must never know: what
 //! the values do. Parsing is pure: no file, no clock, no process environment but what is passed in.
 
+mod log;
 pub mod options;
 mod values;
 
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use ::log::LevelFilter;
 
 use crate::limits;
+pub use log::{LogAction, LogCommand};
 pub use options::UsageError;
 use options::{OptionSpec, Outcome, fill, help_lines, nearest, printable};
 use values::{
@@ -167,6 +169,8 @@ pub enum Invocation {
     Serve(Config),
     /// `roomlog healthcheck`.
     Healthcheck(Healthcheck),
+    /// `roomlog log`.
+    Log(LogCommand),
     /// Print this text.
     Help(String),
     /// Print the version.
@@ -347,7 +351,7 @@ pub static HEALTHCHECK: &[OptionSpec<Healthcheck>] = &[
 ];
 
 /// The commands' names, the first being the default.
-pub const COMMANDS: &[&str] = &["serve", "healthcheck"];
+pub const COMMANDS: &[&str] = &["serve", "healthcheck", "log"];
 
 impl Config {
     /// Reads a command line (without the program's name) over an environment.
@@ -365,6 +369,7 @@ impl Config {
         match command.as_str() {
             "serve" => serve(&mut parser, env),
             "healthcheck" => healthcheck(&mut parser, env),
+            "log" => log::parse(&mut parser, env),
             _ => {
                 let nearest = nearest(&command, COMMANDS.iter().copied()).map(str::to_owned);
                 Err(UsageError::UnknownCommand { command, nearest })
@@ -427,7 +432,8 @@ fn serve_help() -> String {
     format!(
         "roomlog {}: a chat server where a room is a log\n\n\
          Usage: roomlog [serve] [OPTION]...\n       \
-         roomlog healthcheck [--port PORT] [--bind ADDR]\n\n\
+         roomlog healthcheck [--port PORT] [--bind ADDR]\n       \
+         roomlog log list|stat|verify|export|import|repair [OPTION]...\n\n\
          Options of serve:\n{}\n  \
          -h, --help                this text\n  \
          -V, --version             the version\n\n\

@@ -6,8 +6,9 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use roomlog::cli::healthcheck;
-use roomlog::config::{Config, Invocation};
+use ::log::LevelFilter;
+use roomlog::cli::{healthcheck, log};
+use roomlog::config::{Config, Invocation, LogCommand};
 use roomlog::server;
 use simple_logger::SimpleLogger;
 
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
     match invocation {
         Invocation::Serve(config) => serve(config),
         Invocation::Healthcheck(target) => finish(healthcheck::run(&target)),
+        Invocation::Log(command) => log_command(&command),
         Invocation::Help(text) => finish(print(&text)),
         Invocation::Version => finish(print(concat!("roomlog ", env!("CARGO_PKG_VERSION"), "\n"))),
     }
@@ -31,6 +33,14 @@ fn serve(config: Config) -> ExitCode {
     let logger = SimpleLogger::new().with_level(config.log_level).with_utc_timestamps();
     match logger.init() {
         Ok(()) => finish(server::run(config)),
+        Err(error) => fail(&error, FAILED),
+    }
+}
+
+fn log_command(command: &LogCommand) -> ExitCode {
+    // What recovery has to say while a room is imported into or repaired.
+    match SimpleLogger::new().with_level(LevelFilter::Warn).with_utc_timestamps().init() {
+        Ok(()) => finish(log::run(command)),
         Err(error) => fail(&error, FAILED),
     }
 }

@@ -3,3 +3,4 @@
 //! Must never know: the server's insides. What they share with it is the protocol and the log's format.
 
 pub mod healthcheck;
+pub mod log;

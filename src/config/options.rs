@@ -11,7 +11,7 @@ use lexopt::Arg;
 pub struct OptionSpec<T: 'static> {
     /// Long flag without its dashes.
     pub flag: &'static str,
-    /// What stands for the value in the help.
+    /// What stands for the value in the help; empty for a switch, which takes none.
     pub value_name: &'static str,
     /// Environment variables that set it, the first that is set and not empty wins.
     pub env: &'static [&'static str],
@@ -65,6 +65,14 @@ pub enum UsageError {
         /// What is wrong and what to write.
         reason: String,
     },
+    /// A word that the command cannot do without.
+    #[error("{command} needs {what}; see roomlog {command} --help")]
+    MissingWord {
+        /// The command's name.
+        command: String,
+        /// As in the help.
+        what: &'static str,
+    },
     /// Two values that exclude each other.
     #[error("{0}")]
     Conflict(String),
@@ -102,6 +110,21 @@ pub fn fill<T>(
     parser: &mut lexopt::Parser,
     env: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Outcome, UsageError> {
+    fill_with_words(target, table, parser, env, &mut Vec::new(), 0)
+}
+
+/// As [`fill`], and puts up to `words_max` arguments that belong to no flag into `words`.
+///
+/// # Errors
+/// As [`fill`]; also one word too many.
+pub fn fill_with_words<T>(
+    target: &mut T,
+    table: &'static [OptionSpec<T>],
+    parser: &mut lexopt::Parser,
+    env: impl Fn(&str) -> Option<OsString>,
+    words: &mut Vec<OsString>,
+    words_max: usize,
+) -> Result<Outcome, UsageError> {
     let mut origins: Vec<Option<String>> = vec![None; table.len()];
     while let Some(arg) = parser.next().map_err(|error| UsageError::Unexpected(one_line(&error.to_string())))? {
         let flag = match arg {
@@ -111,13 +134,18 @@ pub fn fill<T>(
             Arg::Short(letter) => {
                 return Err(UsageError::UnknownFlag { flag: one_line(&format!("-{letter}")), nearest: None });
             }
+            Arg::Value(word) if words.len() < words_max => {
+                words.push(word);
+                continue;
+            }
             Arg::Value(word) => return Err(UsageError::Unexpected(printable(&word))),
         };
         let row = table.iter().position(|spec| spec.flag == flag).ok_or_else(|| unknown_flag(&flag, table))?;
         let origin = format!("--{flag}");
-        let value = parser
-            .value()
-            .map_err(|_| UsageError::MissingValue { flag: origin.clone(), value_name: table[row].value_name })?;
+        let value = match table[row].value_name {
+            "" => OsString::new(),
+            value_name => parser.value().map_err(|_| UsageError::MissingValue { flag: origin.clone(), value_name })?,
+        };
         store(target, &table[row], &origin, &value)?;
         origins[row] = Some(origin);
     }
@@ -209,6 +237,7 @@ pub fn help_lines<T>(table: &[OptionSpec<T>], defaults: &T) -> String {
     let mut lines = String::new();
     for spec in table {
         let left = format!("--{} {}", spec.flag, spec.value_name);
+        let left = left.trim_end();
         let default = match (spec.show)(defaults) {
             empty if empty.is_empty() => empty,
             value => format!(" [{value}]"),

@@ -163,7 +163,7 @@ impl<D: Disk, T> Feed<D, T> {
     /// fails. `entropy` becomes the epoch of a room that has none yet.
     pub fn open(&mut self, id: RoomId, name: Rc<str>, entropy: u64, now: Now) {
         let room = self.parked.take(&name).unwrap_or_else(|| {
-            let log = self.store.open_room(&name, entropy, now.monotonic_ms);
+            let log = self.store.open_room(&name, entropy, now);
             Room::new(name, log)
         });
         if let Ok(log) = room.log {
@@ -199,6 +199,18 @@ impl<D: Disk, T> Feed<D, T> {
         if let Ok(log) = room.log {
             self.store.close_room(log);
         }
+    }
+
+    /// Rooms whose logs take no messages, in use or not.
+    #[must_use]
+    pub fn rooms_read_only(&self) -> usize {
+        self.store.rooms_read_only()
+    }
+
+    /// Rooms, in use or not, in whose logs damage was found.
+    #[must_use]
+    pub fn rooms_damaged(&self) -> usize {
+        self.store.rooms_damaged()
     }
 
     /// A room's name.
@@ -281,19 +293,19 @@ impl<D: Disk, T> Feed<D, T> {
     pub fn write(&mut self, now: Now, events: &mut Vec<FeedEvent<T>>) {
         self.close_parked(now);
         let mut log_events = std::mem::take(&mut self.log_events);
-        self.store.write_dirty(now.monotonic_ms, &mut log_events);
+        self.store.write_dirty(now, &mut log_events);
         self.take_log_events(log_events, events);
     }
 
     /// What is to be made durable now, to be run on another thread; `None` if nothing is, or it is under way.
     pub fn next_sync(&mut self, now: Now) -> Option<SyncBatch<D>> {
-        self.store.next_sync(now.monotonic_ms)
+        self.store.next_sync(now)
     }
 
     /// Takes back what became of a sync.
     pub fn synced(&mut self, outcome: SyncOutcome, now: Now, events: &mut Vec<FeedEvent<T>>) {
         let mut log_events = std::mem::take(&mut self.log_events);
-        self.store.synced(outcome, now.monotonic_ms, &mut log_events);
+        self.store.synced(outcome, now, &mut log_events);
         self.take_log_events(log_events, events);
     }
 
@@ -308,7 +320,7 @@ impl<D: Disk, T> Feed<D, T> {
     /// # Errors
     /// Not everything could be made durable.
     pub fn shutdown(&mut self, now: Now) -> Result<(), StoreError> {
-        self.store.shutdown(now.monotonic_ms)
+        self.store.shutdown(now)
     }
 
     fn take_log_events(&mut self, mut log_events: Vec<LogEvent>, events: &mut Vec<FeedEvent<T>>) {

@@ -86,6 +86,7 @@ fn store(folder: &Folder) -> Store<RealDisk> {
         files_open_max: 8,
         retention: Retention::default(),
         run_id: u64::from(std::process::id()) << 32 | folder.0.as_os_str().len() as u64,
+        opened: Now::default(),
     };
     Store::open(RealDisk, options).expect("a folder of our own")
 }
@@ -126,6 +127,7 @@ impl Scene {
         while let Some(batch) = self.feed.next_sync(self.now) {
             let outcome = batch.run();
             self.feed.synced(outcome, self.now, &mut self.events);
+            self.feed.write(self.now, &mut self.events);
         }
         self.turn();
         std::mem::take(&mut self.events)

@@ -56,6 +56,13 @@ pub(crate) enum Control {
     Mark(Mark),
     /// The run with this number wrote all that it wanted to. Proves that nothing before it is missing.
     Closing(u64),
+    /// A repair found nothing of these sequences, both ends included. Its own sequence is `to`.
+    Lost {
+        /// The first.
+        from: u64,
+        /// The last.
+        to: u64,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -65,6 +72,8 @@ struct ControlLine {
     mark: Option<Mark>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     closed: Option<Epoch>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lost: Option<(u64, u64)>,
 }
 
 impl Header {
@@ -89,17 +98,21 @@ impl Header {
 impl Control {
     /// The record as a line, after the message `last`.
     pub fn line(self, seed: u32, last: u64) -> Vec<u8> {
-        let (mark, closed) = match self {
-            Control::Mark(mark) => (Some(mark), None),
-            Control::Closing(run) => (None, Some(Epoch(run))),
-        };
-        line(&ControlLine { roomlog: VERSION, mark, closed }, seed, last)
+        let mut control = ControlLine { roomlog: VERSION, mark: None, closed: None, lost: None };
+        match self {
+            Control::Mark(mark) => control.mark = Some(mark),
+            Control::Closing(run) => control.closed = Some(Epoch(run)),
+            Control::Lost { from, to } => control.lost = Some((from, to)),
+        }
+        line(&control, seed, last)
     }
 
     /// The control record in a payload; `None` for everything else.
     pub fn parse(payload: &[u8]) -> Option<Control> {
         let line = serde_json::from_slice::<ControlLine>(payload).ok()?;
-        line.mark.map(Control::Mark).or(line.closed.map(|run| Control::Closing(run.0)))
+        let closing = line.closed.map(|run| Control::Closing(run.0));
+        let lost = line.lost.map(|(from, to)| Control::Lost { from, to });
+        line.mark.map(Control::Mark).or(closing).or(lost)
     }
 }
 
@@ -153,6 +166,10 @@ mod tests {
         let Parsed::Record(record) = parse(&line, seed("x")) else { panic!("no record") };
         assert_eq!(Control::parse(record.payload), Some(Control::Closing(7)));
         assert_eq!(record.payload, br#"{"roomlog":1,"closed":"0000000000000007"}"#);
+        let line = Control::Lost { from: 5, to: 7 }.line(seed("x"), 7);
+        let Parsed::Record(record) = parse(&line, seed("x")) else { panic!("no record") };
+        assert_eq!(Control::parse(record.payload), Some(Control::Lost { from: 5, to: 7 }));
+        assert_eq!(record.payload, br#"{"roomlog":1,"lost":[5,7]}"#);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Append-only storage: a folder of segments per room, one line per record, durable before visible.
 //!
 //! Owns: the files under the data folder, sequence numbers, epochs, what is visible. Must never know: sockets, chat, JSON
-//! schemas of messages, the time of day (`now_ms` is passed in), randomness (`entropy` is passed in).
+//! schemas of messages, the time of day (`now` is passed in), randomness (`entropy` is passed in).
 //!
 //! A room is opened, appended to, and read by position:
 //!
@@ -15,12 +15,15 @@ mod control;
 mod disk;
 mod files;
 mod index;
+pub mod inspect;
 mod name;
 mod open;
 mod read;
 mod record;
+mod repair;
 mod retain;
 mod room;
+mod run;
 mod scan;
 pub mod sim;
 mod store;
@@ -30,6 +33,7 @@ mod write;
 
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use read::ReadBuffer;
+pub use repair::{Damage, Repaired};
 pub use store::Store;
 pub use sync::{SyncBatch, SyncOutcome};
 pub use types::{

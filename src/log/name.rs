@@ -66,6 +66,11 @@ pub(crate) fn torn(first: u64, n: u32) -> String {
     format!("{first:020}.torn-{n}")
 }
 
+/// That segment as it was before its `n`th repair.
+pub(crate) fn damaged(first: u64, n: u32) -> String {
+    format!("{first:020}.damaged-{n}")
+}
+
 /// The first sequence that a segment's file name tells; `None` for every other file.
 pub(crate) fn segment_first(file: &str) -> Option<u64> {
     let digits = file.strip_suffix(".log")?;

@@ -13,6 +13,7 @@ use super::scan::{Line, SCAN_CHUNK_BYTES, Scanner};
 use super::store::{Store, true_name};
 use super::types::{Epoch, LogError, LogId};
 use super::{name, record};
+use crate::clock::Now;
 
 /// How the last run that wrote to a room ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,15 @@ enum End {
     Crash,
     /// Perhaps by a power cut: of what was not synced, any sector may be missing.
     PowerCut,
+}
+
+/// What is known before the last segment is judged.
+#[derive(Clone, Copy)]
+struct Before {
+    /// The numbering may not go on under the old epoch.
+    anew: bool,
+    /// A segment behind it never became one.
+    lost_segment: bool,
 }
 
 /// What follows from a tail.
@@ -50,6 +60,8 @@ struct Tail {
     /// The first damage behind the last barrier: where the torn part begins if there was a power cut. A barrier proves
     /// that what stands before it had been on the disk.
     suspect: Option<Suspect>,
+    /// Damage with good records behind it: where it begins, the sequence it begins with, and the one behind it.
+    damage: Option<(u64, u64, u64)>,
     /// A barrier was seen.
     barrier: bool,
     /// The header is missing and there are zeros in its place: it never reached the disk.
@@ -89,7 +101,7 @@ impl Tail {
         self.closed = matches!(control, Some(Control::Closing(_)));
         match control {
             Some(Control::Mark(mark)) => self.mark = Some(mark),
-            Some(Control::Closing(_)) => {}
+            Some(Control::Closing(_) | Control::Lost { .. }) => {}
             None => self.index.note(sequence, offset),
         }
         true
@@ -108,54 +120,81 @@ impl<D: Disk> Store<D> {
     ///
     /// # Errors
     /// `Unavailable` when its files cannot be read or belong to another room.
-    pub fn open_room(&mut self, room: &str, entropy: u64, now_ms: u64) -> Result<LogId, LogError> {
+    pub fn open_room(&mut self, room: &str, entropy: u64, now: Now) -> Result<LogId, LogError> {
         debug_assert!(self.rooms.iter().all(|(_, open)| *open.name != *room), "{room} is open already");
         self.generation = self.generation.wrapping_add(1);
-        let opened = self.recover_room(room, Epoch(entropy), now_ms).map_err(|error| {
+        let mut opened = self.recover_room(room, Epoch(entropy), now, false).map_err(|error| {
+            self.troubled.insert(room.into());
             ::log::error!("room {room:?} cannot be opened: {error}");
             LogError::Unavailable
         })?;
+        if let Some(loose) = self.take_loose(&self.room_dir(room))
+            && let Some(log) = opened.log.as_deref_mut()
+            && let Some(active) = log.active.as_mut().filter(|active| active.first == loose.first)
+        {
+            active.durable_bytes = active.durable_bytes.min(loose.durable_bytes);
+            log.folders = log.folders.max(loose.folders);
+        }
+        match opened.read_only {
+            true => self.troubled.insert(room.into()),
+            false => self.troubled.remove(room),
+        };
         opened.check_invariants();
         Ok(LogId(self.rooms.insert(opened) as u32))
     }
 
-    fn recover_room(&self, room: &str, fresh: Epoch, now_ms: u64) -> io::Result<Room> {
+    /// `anew`: the numbering may not go on under the old epoch, whatever the files say.
+    pub(super) fn recover_room(&mut self, room: &str, fresh: Epoch, now: Now, anew: bool) -> io::Result<Room> {
         let dir = self.room_dir(room);
         let mut firsts = match self.disk.list(&dir) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
             files => files?.iter().filter_map(|file| name::segment_first(file)).collect(),
         };
         firsts.sort_unstable();
-        let mut lost_segment = false;
+        let mut before = Before { anew, lost_segment: false };
         let tail = loop {
             let Some(&first) = firsts.last() else { return Ok(Room::fresh(room, fresh, self.generation)) };
             let tail = self.scan_tail(room, first)?;
             if !tail.never_was() {
+                self.settle(&dir, first, tail.mark)?;
                 break tail;
             }
             self.set_aside(&dir, first, tail.len)?;
-            (lost_segment, _) = (true, firsts.pop());
+            (before.lost_segment, _) = (true, firsts.pop());
         };
-        self.restore(room, fresh, now_ms, &firsts, tail, lost_segment)
+        self.restore(room, fresh, now, &firsts, tail, before)
+    }
+
+    /// What a run left that did not end may be in the page cache only, and must be on the disk before it is shown. Of a
+    /// room's files that can be the last segment only: all before it are durable.
+    fn settle(&self, dir: &Path, first: u64, mark: Option<Mark>) -> io::Result<()> {
+        let is_this_run = mark.is_some_and(|mark| mark.run == self.options.run_id);
+        let is_settled = mark.is_some_and(|mark| self.clean_runs.contains(&mark.run)) && !self.after_unclean;
+        if is_this_run || is_settled {
+            return Ok(());
+        }
+        self.disk.open(&dir.join(name::segment(first)))?.sync_data()?;
+        self.disk.sync_dir(dir)
     }
 
     /// Cuts what is torn, begins a new epoch where one is due, and gives the room its place in memory.
     fn restore(
-        &self,
+        &mut self,
         name: &str,
         fresh: Epoch,
-        now_ms: u64,
+        now: Now,
         firsts: &[u64],
         mut tail: Tail,
-        lost_segment: bool,
+        before: Before,
     ) -> io::Result<Room> {
-        let Verdict { cut, new_epoch } = self.judge(&mut tail, lost_segment);
+        let Verdict { cut, new_epoch } = self.judge(&mut tail, before);
+        self.note_tail(name, &tail);
         let dir = self.room_dir(name);
         let (first, len, is_known) = (tail.first, tail.len, tail.header.is_some());
-        let (mut room, mut log) = self.recovered(name, now_ms, &firsts[..firsts.len() - 1], tail)?;
+        let (mut room, mut log) = self.recovered(name, now, &firsts[..firsts.len() - 1], tail)?;
         let mut result = cut.map_or(Ok(()), |at| self.keep_torn(&dir, first, at, len));
         if new_epoch && result.is_ok() && !room.read_only {
-            result = self.begin_epoch(&mut room, &mut log, fresh, is_known, now_ms, cut.is_some());
+            result = self.begin_epoch(&mut room, &mut log, fresh, is_known, now, cut.is_some());
         }
         // A segment that the new epoch has replaced is gone as a whole.
         let cut = cut.filter(|_| log.sealed.last().is_some_and(|s| s.first == first) || !new_epoch);
@@ -166,13 +205,13 @@ impl<D: Disk> Store<D> {
             ::log::error!("room {name:?} is read-only, it cannot be recovered: {error}");
             room.read_only = true;
         }
-        log.roll_due = self.is_roll_due(&log, now_ms);
+        log.roll_due = self.is_roll_due(&log, now);
         room.log = Some(Box::new(log));
         Ok(room)
     }
 
     /// What of the tail goes, and whether the numbering may not go on as if nothing had happened.
-    fn judge(&self, tail: &mut Tail, lost_segment: bool) -> Verdict {
+    fn judge(&self, tail: &mut Tail, before: Before) -> Verdict {
         let end = self.end_of(tail.mark);
         let volatile = tail.mark.is_some_and(|mark| mark.volatile);
         let torn = tail.suspect.filter(|suspect| match end {
@@ -189,15 +228,23 @@ impl<D: Disk> Store<D> {
         let is_this_run = tail.mark.is_some_and(|mark| mark.run == self.options.run_id);
         let is_tail_lost = match end {
             End::Clean if is_this_run => cut.is_some(),
-            End::Clean => !tail.closed || lost_segment,
+            End::Clean => !tail.closed || before.lost_segment,
             End::Crash | End::PowerCut => volatile,
         };
-        Verdict { cut, new_epoch: tail.header.is_none() || tail.is_copy || is_tail_lost }
+        Verdict { cut, new_epoch: tail.header.is_none() || tail.is_copy || is_tail_lost || before.anew }
+    }
+
+    /// Tells of damage in the last segment that stays, because there are good records behind it.
+    fn note_tail(&mut self, room: &str, tail: &Tail) {
+        if let Some((offset, from, behind)) = tail.damage.filter(|&(offset, ..)| offset < tail.end) {
+            let path = self.room_dir(room).join(name::segment(tail.first));
+            self.note_damage(room, from, behind, format_args!("{} at byte {offset}", path.display()));
+        }
     }
 
     /// The room as its files have it.
-    fn recovered(&self, name: &str, now_ms: u64, sealed: &[u64], tail: Tail) -> io::Result<(Room, RoomLog)> {
-        let dir = self.room_dir(name);
+    fn recovered(&self, name: &str, now: Now, sealed: &[u64], tail: Tail) -> io::Result<(Room, RoomLog)> {
+        let (dir, wall_ms) = (self.room_dir(name), self.wall_ms(now));
         let mut room = Room::fresh(name, Epoch(0), self.generation);
         (room.visible, room.next) = (tail.last, tail.last + 1);
         room.read_only = self.failed_rooms.contains(name);
@@ -206,7 +253,7 @@ impl<D: Disk> Store<D> {
             let bytes = self.disk.len(&dir.join(name::segment(first)))?;
             log.sealed.push(Sealed { first, bytes, until_ms: None });
         }
-        let created_ms = tail.header.as_ref().map_or(now_ms, |header| header.created_ms);
+        let created_ms = tail.header.as_ref().map_or(wall_ms, |header| header.created_ms.min(wall_ms));
         (room.epoch, log.old_epochs) = match tail.header {
             Some(header) => (header.epoch, header.epochs),
             None => self.epochs_before(&dir, &log.sealed),
@@ -235,7 +282,7 @@ impl<D: Disk> Store<D> {
         log: &mut RoomLog,
         fresh: Epoch,
         is_known: bool,
-        now_ms: u64,
+        now: Now,
         must_last: bool,
     ) -> io::Result<()> {
         let Some(active) = log.active.take() else { return Ok(()) };
@@ -249,9 +296,9 @@ impl<D: Disk> Store<D> {
         (room.epoch, log.mark) = (fresh, Marked::No);
         let replaces = active.first == room.next;
         if !replaces {
-            log.sealed.push(Sealed { first: active.first, bytes: active.bytes, until_ms: Some(now_ms) });
+            log.sealed.push(Sealed { first: active.first, bytes: active.bytes, until_ms: Some(self.wall_ms(now)) });
         }
-        match self.create_segment(room, log, None, now_ms, replaces) {
+        match self.create_segment(room, log, None, now, replaces) {
             Ok((created, file)) => {
                 let created = log.active.insert(created);
                 if must_last {
@@ -273,7 +320,7 @@ impl<D: Disk> Store<D> {
         room: &Room,
         log: &mut RoomLog,
         mark: Option<Mark>,
-        now_ms: u64,
+        now: Now,
         replaces: bool,
     ) -> io::Result<(Active, D::File)> {
         let dir = self.room_dir(&room.name);
@@ -288,7 +335,7 @@ impl<D: Disk> Store<D> {
         }
         let file = self.disk.create(target)?;
         let filled = || -> io::Result<u64> {
-            let mut header = Header::new(&room.name, room.epoch, first, now_ms);
+            let mut header = Header::new(&room.name, room.epoch, first, now.unix_ms);
             (header.epochs, header.file, header.mark) = (log.old_epochs.clone(), file.identity()?, mark);
             let line = header.line(log.seed);
             write_full(&file, &line, 0).map_err(|(_, error)| error)?;
@@ -303,7 +350,7 @@ impl<D: Disk> Store<D> {
             let _ = self.disk.remove(target);
         })?;
         let index = Index::new(first);
-        let active = Active { first, bytes, durable_bytes: 0, indexed_bytes: 0, created_ms: now_ms, index };
+        let active = Active { first, bytes, durable_bytes: 0, indexed_bytes: 0, created_ms: self.wall_ms(now), index };
         Ok((active, file))
     }
 
@@ -338,11 +385,13 @@ impl<D: Disk> Store<D> {
             mark: scanned.mark,
             index: scanned.index,
             suspect: None,
+            damage: None,
             barrier: false,
             hole,
             is_copy,
         };
         let mut scanner = Scanner::new(&file, seed, tail.end..len, &mut window);
+        let mut unreadable = None;
         while let Some(line) = scanner.next()? {
             if let Line::Record { offset, sequence, barrier, payload } = &line {
                 let is_control = scanner.is_control(payload);
@@ -350,11 +399,15 @@ impl<D: Disk> Store<D> {
                 // A header was read on its own, and what a later version may add between the messages is none of ours.
                 let is_neutral = is_control && control.is_none();
                 if is_neutral || tail.accept(*sequence, *barrier, control, *offset) {
+                    if let Some((offset, from)) = unreadable.take() {
+                        tail.damage.get_or_insert((offset, from, 0)).2 = *sequence;
+                    }
                     tail.end = scanner.offset();
                     continue;
                 }
             }
             let (Line::Record { offset, .. } | Line::Damage { offset }) = line;
+            unreadable.get_or_insert((offset, tail.last + 1));
             if tail.suspect.is_none() {
                 let (last, closed, hole) = (tail.last, tail.closed, has_hole(&file, offset)?);
                 tail.suspect = Some(Suspect { offset, last, closed, hole });
@@ -378,7 +431,7 @@ impl<D: Disk> Store<D> {
 
     /// Takes a file that never became a segment out of the way.
     fn set_aside(&self, dir: &Path, first: u64, bytes: u64) -> io::Result<()> {
-        let beside = self.torn_path(dir, first)?;
+        let beside = self.free_path(dir, |n| name::torn(first, n))?;
         ::log::warn!("{bytes} torn bytes, a segment that was not finished, were put aside as {}", beside.display());
         self.disk.rename(&dir.join(name::segment(first)), &beside)?;
         self.disk.sync_dir(dir)
@@ -387,7 +440,7 @@ impl<D: Disk> Store<D> {
     /// Copies what is about to be cut off to a file beside the segment.
     fn keep_torn(&self, dir: &Path, first: u64, at: u64, len: u64) -> io::Result<()> {
         let path = dir.join(name::segment(first));
-        let beside = self.torn_path(dir, first)?;
+        let beside = self.free_path(dir, |n| name::torn(first, n))?;
         ::log::warn!("{}: {} torn bytes are cut off and kept in {}", path.display(), len - at, beside.display());
         let (file, copy) = (self.disk.open(&path)?, self.disk.create(&beside)?);
         let mut buffer = vec![0; SCAN_CHUNK_BYTES.min((len - at) as usize)];
@@ -412,9 +465,10 @@ impl<D: Disk> Store<D> {
         file.sync_data()
     }
 
-    fn torn_path(&self, dir: &Path, first: u64) -> io::Result<std::path::PathBuf> {
+    /// The first name of a series that is free in a folder.
+    pub(super) fn free_path(&self, dir: &Path, named: impl Fn(u32) -> String) -> io::Result<std::path::PathBuf> {
         let taken = self.disk.list(dir)?;
-        let free = (1..).map(|n| name::torn(first, n)).find(|name| !taken.contains(name));
+        let free = (1..).map(named).find(|name| !taken.contains(name));
         Ok(dir.join(free.expect("a folder holds fewer than 2^32 files")))
     }
 }

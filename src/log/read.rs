@@ -6,6 +6,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::control::Control;
 use super::disk::{Disk, DiskFile};
 use super::index::{Index, Sidecar};
 use super::record;
@@ -27,6 +28,8 @@ pub struct ReadBuffer {
     filled: usize,
     spans: Vec<(u64, Range<usize>)>,
     payload_bytes: usize,
+    /// The gap is damage that no repair has written down.
+    is_damage: bool,
     /// The sequence to continue from; what asked for less than `head` and got nothing is beyond the head.
     pub next: u64,
     /// Sequences, both ends included, that are damaged beyond reading. Records before and after may be in the same read.
@@ -53,14 +56,16 @@ impl ReadBuffer {
 
     fn reset(&mut self, next: u64) {
         self.spans.clear();
-        (self.filled, self.payload_bytes, self.next, self.gap) = (0, 0, next, None);
+        (self.filled, self.payload_bytes, self.next) = (0, 0, next);
+        (self.gap, self.is_damage) = (None, false);
     }
 
     /// Notes that `next..=to` is lost; a second gap is left to the next read.
-    fn skip_to(&mut self, sequence: u64) -> bool {
+    fn skip_to(&mut self, sequence: u64, known: Option<(u64, u64)>) -> bool {
         let fits = self.gap.is_none();
         if fits {
             self.gap = Some((self.next, sequence - 1));
+            self.is_damage = !known.is_some_and(|(from, to)| from <= self.next && sequence - 1 <= to);
             self.next = sequence;
         }
         fits
@@ -101,7 +106,26 @@ impl<D: Disk> Store<D> {
                 break;
             }
         }
+        if let Some((from, to)) = out.gap.filter(|_| out.is_damage) {
+            let room = self.rooms[id.index()].name.clone();
+            self.note_damage(&room, from, to + 1, format_args!("its files"));
+        }
         Ok(())
+    }
+
+    /// Counts a room as damaged and tells the operator, once.
+    pub(super) fn note_damage(&mut self, room: &str, from: u64, behind: u64, place: std::fmt::Arguments<'_>) {
+        if self.damaged_rooms.insert(room.into()) {
+            let what = match behind.saturating_sub(from) {
+                0 => "no message is lost".to_owned(),
+                1 => format!("message {from} is lost"),
+                _ => format!("messages {from} to {} are lost", behind - 1),
+            };
+            ::log::error!(
+                "room {room:?}: damage in {place}: {what}; the rest can be used, and readers are told of the gap. \
+                 To see all: roomlog log verify; to write it down: stop the server, then roomlog log repair"
+            );
+        }
     }
 
     /// Reads records below `until` from one segment; `false` when `out` takes no more.
@@ -114,7 +138,7 @@ impl<D: Disk> Store<D> {
         out: &mut ReadBuffer,
     ) -> io::Result<bool> {
         let file = match self.file(id, first) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(out.skip_to(until)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(out.skip_to(until, None)),
             other => other?,
         };
         let end = match self.log_mut(id).and_then(|log| log.active.as_ref()).filter(|active| active.first == first) {
@@ -194,26 +218,33 @@ fn collect<F: DiskFile>(
     let chunk_bytes = bounds.bytes_max.saturating_sub(out.payload_bytes).min(CHUNK_BYTES_MAX);
     let chunk_bytes = chunk_bytes + chunk_bytes / 5 + INDEX_STRIDE_BYTES as usize;
     let mut scanner = Scanner::keeping(file, seed, range, &mut bytes, out.filled, chunk_bytes);
+    let mut known = None;
     let result = loop {
         let line = match scanner.next() {
             Ok(Some(line)) => line,
-            Ok(None) => break Ok(Some(out.skip_to_end(until))),
+            Ok(None) => break Ok(Some(out.skip_to_end(until, known))),
             Err(error) => break Err(error),
         };
         let found = match &line {
             Line::Record { sequence, payload, .. } if !scanner.is_control(payload) => {
                 Some((*sequence, payload.clone()))
             }
-            _ => None,
+            Line::Record { payload, .. } => {
+                if let Some(Control::Lost { from, to }) = Control::parse(scanner.payload(payload)) {
+                    known = Some((from, to));
+                }
+                None
+            }
+            Line::Damage { .. } => None,
         };
         if expected.is_some() && found.as_ref().map(|(sequence, _)| *sequence) != expected.take() {
             break Ok(None);
         }
         let Some((sequence, payload)) = found.filter(|(sequence, _)| *sequence >= out.next) else { continue };
         if sequence >= until {
-            break Ok(Some(out.skip_to_end(until)));
+            break Ok(Some(out.skip_to_end(until, known)));
         }
-        if (sequence > out.next && !out.skip_to(sequence)) || !out.has_space(bounds, &payload) {
+        if (sequence > out.next && !out.skip_to(sequence, known)) || !out.has_space(bounds, &payload) {
             break Ok(Some(false));
         }
         out.payload_bytes += payload.len();
@@ -230,7 +261,7 @@ fn collect<F: DiskFile>(
 
 impl ReadBuffer {
     /// The segment holds nothing more below `until`.
-    fn skip_to_end(&mut self, until: u64) -> bool {
-        self.next >= until || self.skip_to(until)
+    fn skip_to_end(&mut self, until: u64, known: Option<(u64, u64)>) -> bool {
+        self.next >= until || self.skip_to(until, known)
     }
 }

@@ -44,13 +44,14 @@ enum Node {
     File(u64),
 }
 
+#[derive(Clone)]
 enum NameChange {
     Add(PathBuf, Node),
     Remove(PathBuf),
     Rename(PathBuf, PathBuf),
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Inode {
     /// What programs see.
     cached: Vec<u8>,
@@ -59,7 +60,7 @@ struct Inode {
     locked: bool,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct State {
     inodes: HashMap<u64, Inode>,
     inodes_made: u64,
@@ -68,6 +69,7 @@ struct State {
     /// Changes to `names` that are not in `durable_names` yet, in order.
     changes: Vec<NameChange>,
     calls: u64,
+    whole_syncs: u64,
     faults: HashMap<u64, Fault>,
     is_off: bool,
     boot: u64,
@@ -104,6 +106,11 @@ impl SimDisk {
     /// Calls so far that change or sync something; faults are set by this number.
     pub fn calls(&self) -> u64 {
         self.state().calls
+    }
+
+    /// Calls of `sync_all` so far.
+    pub fn whole_syncs(&self) -> u64 {
+        self.state().whole_syncs
     }
 
     /// Lets the call with this number, counted from 0, go wrong.
@@ -189,6 +196,11 @@ impl SimDisk {
             other.changes.clear();
         }
         copy
+    }
+
+    /// Another disk in the same state, with what is in the page cache: to see what else could have happened.
+    pub fn fork(&self) -> SimDisk {
+        SimDisk { state: Arc::new(Mutex::new(self.state().clone())) }
     }
 
     /// Counts a call and says what happens to it.
@@ -395,6 +407,7 @@ impl Disk for SimDisk {
 
     fn sync_all(&self, _path: &Path) -> io::Result<()> {
         let mut call = self.call()?;
+        call.state.whole_syncs += 1;
         call.state.durable_names = call.state.names.clone();
         call.state.changes.clear();
         call.state.inodes.values_mut().for_each(|inode| inode.durable = inode.cached.clone());

@@ -1,6 +1,6 @@
 //! The store: the data folder, its lock, its runs, and the rooms that are open.
 //!
-//! Owns: start and end of a run. The other parts of `Store` stand in `open`, `write`, `sync`, `read` and `retain`.
+//! Owns: what is open. The other parts of `Store` stand in `run`, `open`, `write`, `sync`, `read` and `retain`.
 
 use std::collections::HashSet;
 use std::io;
@@ -14,13 +14,13 @@ use super::disk::{Disk, DiskFile, read_full, write_full};
 use super::files::{FileKey, Files};
 use super::index::{Index, Sidecar};
 use super::name;
-use super::room::{Folders, Marked, Room, Wanted};
+use super::room::{Marked, Room, Wanted};
+use super::run::{Loose, begin_run, lock, read_clean_runs};
 use super::scan::{Line, Scanner};
 use super::types::{Epoch, LogId, Options, Position, Retention, StoreError};
 use super::{RealDisk, record};
+use crate::clock::Now;
 
-/// A line of `clean_runs`: 16 hex digits and a line feed.
-const RUN_LINE_BYTES: usize = 17;
 /// Segments whose index is kept in memory for readers of history; 128 KiB each when a segment has 64 MiB.
 pub(super) const SEALED_INDEXES_MAX: usize = 8;
 /// A sidecar for the active segment is worth writing when it saves scanning this much.
@@ -35,6 +35,8 @@ pub struct Store<D: Disk = RealDisk> {
     pub(super) rooms_dir: PathBuf,
     pub(super) boot: u64,
     pub(super) clean_runs: HashSet<u64>,
+    /// The run before this one did not end: what it wrote may be in the page cache only.
+    pub(super) after_unclean: bool,
     pub(super) rooms: Slab<Room>,
     pub(super) generation: u32,
     pub(super) files: Files<D::File>,
@@ -50,6 +52,10 @@ pub struct Store<D: Disk = RealDisk> {
     pub(super) lazy_since_ms: u64,
     /// Files of closed rooms that wait for the interval's sync.
     pub(super) orphans: Vec<Arc<D::File>>,
+    /// Closed rooms that are not durable as a whole; each at most once.
+    pub(super) loose: Vec<Loose>,
+    /// There were more of them.
+    pub(super) loose_overflow: bool,
     pub(super) in_flight: bool,
     /// A room waits for a descriptor that only a sync can free.
     pub(super) starved: bool,
@@ -57,12 +63,16 @@ pub struct Store<D: Disk = RealDisk> {
     pub(super) failed: bool,
     /// Rooms that stay read-only until the process ends, even if closed in between.
     pub(super) failed_rooms: HashSet<Box<str>>,
+    /// Rooms that could not be opened, or only for reading; the next opening tries again.
+    pub(super) troubled: HashSet<Box<str>>,
+    /// Rooms in which damage was found that is not written down as lost.
+    pub(super) damaged_rooms: HashSet<Box<str>>,
     /// When to look for segments that are too old.
     pub(super) retain_at_ms: Option<u64>,
     _lock: D::File,
 }
 
-fn io_error(path: &Path) -> impl FnOnce(io::Error) -> StoreError + '_ {
+pub(super) fn io_error(path: &Path) -> impl FnOnce(io::Error) -> StoreError + '_ {
     move |source| StoreError::Io { path: path.to_owned(), source }
 }
 
@@ -76,20 +86,18 @@ impl<D: Disk> Store<D> {
         let dir = options.dir.clone();
         let rooms_dir = dir.join("rooms");
         for path in [&dir, &rooms_dir] {
-            if disk.create_dir(path).map_err(io_error(path))? {
-                let parent = path.parent().filter(|parent| parent.components().next().is_some());
-                disk.sync_dir(parent.unwrap_or(Path::new("."))).map_err(io_error(path))?;
-            }
+            disk.create_dir(path).map_err(io_error(path))?;
         }
         let lock = lock(&disk, &dir)?;
         let clean_runs = read_clean_runs(&disk, &dir).map_err(io_error(&dir))?;
-        recover_run(&disk, &dir, options.run_id)?;
+        let after_unclean = begin_run(&disk, &dir, options.run_id, clean_runs.is_empty())?;
         let boot = disk.boot_id();
         Ok(Store {
             disk: Arc::new(disk),
             rooms_dir,
             boot,
             clean_runs,
+            after_unclean,
             rooms: Slab::new(),
             generation: 0,
             files: Files::new(options.files_open_max),
@@ -100,14 +108,25 @@ impl<D: Disk> Store<D> {
             lazy: Vec::new(),
             lazy_since_ms: 0,
             orphans: Vec::new(),
+            loose: Vec::new(),
+            loose_overflow: false,
             in_flight: false,
             starved: false,
             failed: false,
             failed_rooms: HashSet::new(),
+            troubled: HashSet::new(),
+            damaged_rooms: HashSet::new(),
             retain_at_ms: (options.retention != Retention::default()).then_some(0),
             options,
             _lock: lock,
         })
+    }
+
+    /// The time of day for ages: that at the start of the run, and the monotonic time since. A wall clock that jumps while
+    /// the server runs makes nothing old, and nothing young.
+    pub(super) fn wall_ms(&self, now: Now) -> u64 {
+        let opened = self.options.opened;
+        opened.unix_ms.saturating_add(now.monotonic_ms.saturating_sub(opened.monotonic_ms))
     }
 
     /// Where a room stands.
@@ -124,6 +143,16 @@ impl<D: Disk> Store<D> {
     /// Whether the room refuses appends until the process is restarted.
     pub fn is_read_only(&self, id: LogId) -> bool {
         self.rooms[id.index()].read_only
+    }
+
+    /// Rooms that take no appends, open or not: their log failed in this run, or could not be opened.
+    pub fn rooms_read_only(&self) -> usize {
+        self.failed_rooms.union(&self.troubled).count()
+    }
+
+    /// Rooms, open or not, in which this run found damage that no repair has written down.
+    pub fn rooms_damaged(&self) -> usize {
+        self.damaged_rooms.len()
     }
 
     /// Log files that are open now.
@@ -158,6 +187,9 @@ impl<D: Disk> Store<D> {
         room.check_invariants();
         self.sealed_indexes.retain(|((of, _), _)| *of != id.0);
         if let Some(log) = room.log {
+            if !room.read_only {
+                self.note_loose(self.room_dir(&room.name), &log);
+            }
             debug_assert!(log.buffer.is_empty(), "appends to {} are pending", room.name);
             debug_assert!(self.options.policy.is_volatile() || room.visible == log.written || room.read_only);
             let file = log.active.and_then(|active| self.files.remove((id.0, active.first)));
@@ -168,61 +200,9 @@ impl<D: Disk> Store<D> {
         self.files.remove_room(id.0);
     }
 
-    /// Writes and syncs everything and marks the run as cleanly ended. The last batch must have been given back to
-    /// `synced`. The store is of no use afterwards; drop it.
-    ///
-    /// # Errors
-    /// `NotDurable` or `Io`: the next start will treat this run as one that crashed.
-    pub fn shutdown(&mut self, now_ms: u64) -> Result<(), StoreError> {
-        if self.in_flight {
-            return Err(StoreError::NotDurable);
-        }
-        let mut events = Vec::new();
-        self.write_dirty(now_ms, &mut events);
-        // A room that has to roll first needs two rounds, one that waits for a descriptor more.
-        while let Some(batch) = self.next_sync(u64::MAX) {
-            self.synced(batch.run(), now_ms, &mut events);
-            self.write_dirty(now_ms, &mut events);
-        }
-        let dir = self.options.dir.clone();
-        self.disk.sync_all(&dir).map_err(io_error(&dir))?;
-        let ids: Vec<u32> = self.rooms.iter().map(|(id, _)| id as u32).collect();
-        for id in ids {
-            if let Some(log) = self.log_mut(id) {
-                log.folders = Folders::Synced;
-                if let Some(active) = log.active.as_mut() {
-                    active.durable_bytes = active.bytes;
-                }
-            }
-            self.save_sidecar(id);
-            self.write_closing(id);
-        }
-        if self.failed || !self.dirty.is_empty() {
-            return Err(StoreError::NotDurable);
-        }
-        self.disk.sync_all(&dir).map_err(io_error(&dir))?;
-        self.append_clean_run().map_err(io_error(&dir.join("clean_runs")))?;
-        let running = dir.join("running");
-        self.disk.remove(&running).map_err(io_error(&running))
-    }
-
-    fn append_clean_run(&self) -> io::Result<()> {
-        let path = self.options.dir.join("clean_runs");
-        let file = match self.disk.open(&path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => self.disk.create(&path)?,
-            other => other?,
-        };
-        let line = format!("{}\n", Epoch(self.options.run_id));
-        // A line torn by a power cut is overwritten.
-        let end = file.len()? / RUN_LINE_BYTES as u64 * RUN_LINE_BYTES as u64;
-        write_full(&file, line.as_bytes(), end).map_err(|(_, e)| e)?;
-        file.sync_data()?;
-        self.disk.sync_dir(&self.options.dir)
-    }
-
     /// Writes the sidecar of a room's active segment when it would save the next opening a long scan. Only what is
     /// durable may be in it: a power cut must not leave an index of bytes that never reached the disk.
-    fn save_sidecar(&mut self, id: u32) {
+    pub(super) fn save_sidecar(&mut self, id: u32) {
         let Some(log) = self.log_mut(id) else { return };
         let durable = log.is_durable();
         let Some(active) = log.active.as_mut() else { return };
@@ -297,51 +277,6 @@ pub(super) fn true_name(file: &impl DiskFile) -> Option<String> {
     let end = file.len().ok()?;
     let first = Scanner::new(file, record::seed(&room), 0..end, &mut Vec::new()).next().ok()?;
     matches!(first, Some(Line::Record { .. })).then_some(room)
-}
-
-fn lock<D: Disk>(disk: &D, dir: &Path) -> Result<D::File, StoreError> {
-    let path = dir.join("lock");
-    let file = match disk.create(&path) {
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => disk.open(&path),
-        other => other,
-    };
-    let file = file.map_err(io_error(&path))?;
-    match file.try_lock().map_err(io_error(&path))? {
-        true => Ok(file),
-        false => Err(StoreError::InUse { dir: dir.to_owned() }),
-    }
-}
-
-/// The runs that ended cleanly. Lines that are torn or damaged name no run, so their rooms count as unclean.
-fn read_clean_runs<D: Disk>(disk: &D, dir: &Path) -> io::Result<HashSet<u64>> {
-    let file = match disk.open(&dir.join("clean_runs")) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(HashSet::new()),
-        other => other?,
-    };
-    let mut bytes = vec![0; usize::try_from(file.len()?).unwrap_or(usize::MAX)];
-    read_full(&file, &mut bytes, 0)?;
-    let lines = bytes.chunks_exact(RUN_LINE_BYTES).filter_map(|line| line.strip_suffix(b"\n"));
-    let runs = lines.filter_map(|line| std::str::from_utf8(line).ok()?.parse::<Epoch>().ok());
-    Ok(runs.map(|run| run.0).collect())
-}
-
-/// After a run that did not end, what it wrote may be in the page cache only. It must be on the disk before it is shown.
-/// (After a power cut the page cache is gone, and with it perhaps the file that tells: then there is nothing to sync.)
-fn recover_run<D: Disk>(disk: &D, dir: &Path, run_id: u64) -> Result<(), StoreError> {
-    let path = dir.join("running");
-    let file = match disk.create(&path) {
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-            disk.sync_all(dir).map_err(io_error(dir))?;
-            disk.open(&path)
-        }
-        other => other,
-    };
-    let file = file.map_err(io_error(&path))?;
-    match write_full(&file, format!("{}\n", Epoch(run_id)).as_bytes(), 0) {
-        // What the file says is for people; that it exists is what counts. A full disk must not keep the server down.
-        Err((_, error)) if !super::disk::is_full(&error) => Err(io_error(&path)(error)),
-        _ => Ok(()),
-    }
 }
 
 pub(super) fn remove_if_there<D: Disk>(disk: &D, path: &Path) -> io::Result<()> {

@@ -8,13 +8,20 @@ use std::sync::Arc;
 
 use super::disk::{Disk, DiskFile};
 use super::room::{Folders, Marked, Wanted};
+use super::run::Loose;
 use super::store::Store;
 use super::types::{LogError, LogEvent, LogId, SyncPolicy};
 use super::write::log_of;
+use crate::clock::Now;
 
 /// From so many files on, one sync of the file system goes ahead of those of the files. See docs/LOG_FORMAT.md for the
 /// measurement.
 const SYNC_ALL_FILES_MIN: usize = 16;
+/// At the end of a run the file system is synced as a whole only for more files than this: on a machine that is busy
+/// writing something else that takes seconds, while so many files take a tenth of one.
+pub(super) const SYNC_EACH_FILES_MAX: usize = 512;
+/// Closed rooms that are made durable in one batch, once so many wait for it.
+const LOOSE_PER_BATCH: usize = 32;
 
 /// What a batch knows about one room.
 #[derive(Debug)]
@@ -42,19 +49,21 @@ pub struct SyncBatch<D: Disk> {
     rooms_dir: PathBuf,
     items: Vec<Work<D::File>>,
     orphans: Vec<Arc<D::File>>,
+    loose: Vec<Loose>,
 }
 
 /// What became of a batch; given back to `Store::synced`.
 #[derive(Debug)]
 pub struct SyncOutcome {
     rooms: Vec<(Item, io::Result<()>)>,
-    orphans: io::Result<()>,
+    /// What became of rooms that were closed.
+    closed: io::Result<()>,
 }
 
 impl<D: Disk> SyncBatch<D> {
     /// Number of files in the batch.
     pub fn files(&self) -> usize {
-        self.items.len() + self.orphans.len()
+        self.items.len() + self.orphans.len() + self.loose.len()
     }
 
     /// Syncs each file once, then the folders that changed. Blocks for as long as the disk takes.
@@ -64,6 +73,15 @@ impl<D: Disk> SyncBatch<D> {
             // syncs below will report those that are ours.
             let _ = self.disk.sync_all(&self.rooms_dir);
         }
+        self.run_each()
+    }
+
+    /// As `run`, but does not wait for what other programs have written, unless there are very many files.
+    pub fn run_at_end(self) -> SyncOutcome {
+        if self.files() > SYNC_EACH_FILES_MAX { self.run() } else { self.run_each() }
+    }
+
+    fn run_each(self) -> SyncOutcome {
         let mut parent = None;
         let mut rooms = Vec::with_capacity(self.items.len());
         for Work { item, file, dir } in self.items {
@@ -77,32 +95,37 @@ impl<D: Disk> SyncBatch<D> {
             }
             rooms.push((item, result));
         }
-        // Every orphan is tried: one failure must not leave the others unsynced.
-        let orphans = self.orphans.iter().map(|file| file.sync_data()).fold(Ok(()), io::Result::and);
-        SyncOutcome { rooms, orphans }
+        // Every one is tried: one failure must not leave the others unsynced.
+        let orphans = self.orphans.iter().map(|file| file.sync_data());
+        let loose = self.loose.iter().map(|loose| loose.sync(&*self.disk));
+        SyncOutcome { rooms, closed: orphans.chain(loose).fold(Ok(()), io::Result::and) }
     }
 }
 
 impl<D: Disk> Store<D> {
     /// The next batch to run, if one is due and none is out. Its outcome must come back through `synced`; call
     /// `write_dirty` after that, then `next_sync` again.
-    pub fn next_sync(&mut self, now_ms: u64) -> Option<SyncBatch<D>> {
+    pub fn next_sync(&mut self, now: Now) -> Option<SyncBatch<D>> {
         if self.in_flight {
             return None;
         }
         let mut ids = std::mem::take(&mut self.urgent);
         let mut orphans = Vec::new();
-        if self.starved || self.lazy_due_ms().is_some_and(|due| now_ms >= due) {
+        if self.starved || self.lazy_due_ms().is_some_and(|due| now.monotonic_ms >= due) {
             ids.append(&mut self.lazy);
             orphans = std::mem::take(&mut self.orphans);
             self.starved = false;
         }
         let items: Vec<_> = ids.into_iter().filter_map(|id| self.sync_item(id)).collect();
-        if items.is_empty() && orphans.is_empty() {
+        let mut loose = Vec::new();
+        if self.loose.len() >= LOOSE_PER_BATCH && self.options.policy != SyncPolicy::Never {
+            loose = self.loose.split_off(self.loose.len() - LOOSE_PER_BATCH);
+        }
+        if items.is_empty() && orphans.is_empty() && loose.is_empty() {
             return None;
         }
         self.in_flight = true;
-        Some(SyncBatch { disk: Arc::clone(&self.disk), rooms_dir: self.rooms_dir.clone(), items, orphans })
+        Some(SyncBatch { disk: Arc::clone(&self.disk), rooms_dir: self.rooms_dir.clone(), items, orphans, loose })
     }
 
     fn sync_item(&mut self, id: u32) -> Option<Work<D::File>> {
@@ -122,16 +145,16 @@ impl<D: Disk> Store<D> {
     }
 
     /// Takes a batch's outcome: what it made durable becomes visible, rooms whose sync failed become read-only.
-    pub fn synced(&mut self, outcome: SyncOutcome, now_ms: u64, events: &mut Vec<LogEvent>) {
+    pub fn synced(&mut self, outcome: SyncOutcome, now: Now, events: &mut Vec<LogEvent>) {
         self.in_flight = false;
-        if let Err(error) = outcome.orphans {
+        if let Err(error) = outcome.closed {
             ::log::error!("the log of a room that was closed could not be synced: {error}");
             self.failed = true;
         }
         for (item, result) in outcome.rooms {
             let is_open = self.rooms.get(item.room as usize).is_some_and(|room| room.generation == item.generation);
             match result {
-                Ok(()) if is_open => self.item_synced(&item, now_ms, events),
+                Ok(()) if is_open => self.item_synced(&item, now, events),
                 Ok(()) => {}
                 Err(error) => {
                     ::log::error!("a sync failed: {error}");
@@ -144,7 +167,7 @@ impl<D: Disk> Store<D> {
         }
     }
 
-    fn item_synced(&mut self, item: &Item, now_ms: u64, events: &mut Vec<LogEvent>) {
+    fn item_synced(&mut self, item: &Item, now: Now, events: &mut Vec<LogEvent>) {
         let room = &mut self.rooms[item.room as usize];
         let log = log_of(room);
         log.in_flight = false;
@@ -162,7 +185,7 @@ impl<D: Disk> Store<D> {
             events.push(LogEvent::Visible { id: LogId(item.room), through });
         }
         room.check_invariants();
-        self.retain_room(item.room, now_ms);
+        self.retain_room(item.room, now);
     }
 
     /// The kernel may have dropped what it could not write, so the sync is not tried again. What was not visible yet is
@@ -196,7 +219,7 @@ impl<D: Disk> Store<D> {
     }
 
     /// When the server has to call `next_sync` or `write_dirty` although nothing else happens, in milliseconds on the
-    /// clock that `now_ms` comes from.
+    /// monotonic clock.
     pub fn next_deadline_ms(&self) -> Option<u64> {
         let lazy = self.lazy_due_ms().filter(|_| !self.in_flight);
         [lazy, self.retain_at_ms].into_iter().flatten().min()
@@ -212,7 +235,7 @@ impl<D: Disk> Store<D> {
     }
 
     /// Puts a room on the list for the next batch, or for the one at the end of the interval.
-    pub(super) fn want_sync(&mut self, id: u32, wanted: Wanted, now_ms: u64) {
+    pub(super) fn want_sync(&mut self, id: u32, wanted: Wanted, now: Now) {
         let policy = self.options.policy;
         let Some(log) = self.log_mut(id) else { return };
         let first = log.active.as_ref().map(|active| active.first);
@@ -222,7 +245,7 @@ impl<D: Disk> Store<D> {
                 self.urgent.push(id);
             } else {
                 if self.lazy.is_empty() {
-                    self.lazy_since_ms = now_ms;
+                    self.lazy_since_ms = now.monotonic_ms;
                 }
                 self.lazy.push(id);
             }

@@ -8,6 +8,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Now;
+
 /// Names an uninterrupted numbering of one room. Printed as 16 hex digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -98,6 +100,8 @@ pub struct Options {
     pub retention: Retention,
     /// A random number that names this run of the process; never used twice on one data folder.
     pub run_id: u64,
+    /// Both clocks at the start of the run. Ages are counted from here, so that a jump of the wall clock drops nothing.
+    pub opened: Now,
 }
 
 /// An open room. Valid from `open_room` to `close_room`; numbers are reused after that.

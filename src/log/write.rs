@@ -11,6 +11,7 @@ use super::record::{self, CONTROL_PREFIX};
 use super::room::{Marked, Room, RoomLog, Sealed, Wanted};
 use super::store::Store;
 use super::types::{LogError, LogEvent, LogId, SyncPolicy};
+use crate::clock::Now;
 use crate::limits::RECORD_BYTES_MAX;
 
 /// Bytes that may wait in one room's buffer while its files are busy.
@@ -78,13 +79,13 @@ impl<D: Disk> Store<D> {
 
     /// Writes what was appended: one `write` per room. Rooms whose files are busy stay for the next call. Also applies
     /// the retention by age when it is time.
-    pub fn write_dirty(&mut self, now_ms: u64, events: &mut Vec<LogEvent>) {
-        if self.retain_at_ms.is_some_and(|at| now_ms >= at) {
-            self.retain_all(now_ms);
+    pub fn write_dirty(&mut self, now: Now, events: &mut Vec<LogEvent>) {
+        if self.retain_at_ms.is_some_and(|at| now.monotonic_ms >= at) {
+            self.retain_all(now);
         }
         let mut dirty = std::mem::take(&mut self.dirty);
         dirty.retain(|&id| {
-            let held = !self.write_room(id, now_ms, events);
+            let held = !self.write_room(id, now, events);
             if let Some(log) = self.log_mut(id) {
                 log.queued = held;
             }
@@ -95,7 +96,7 @@ impl<D: Disk> Store<D> {
     }
 
     /// Writes one room's buffer; `false` when it has to wait for a sync.
-    fn write_room(&mut self, id: u32, now_ms: u64, events: &mut Vec<LogEvent>) -> bool {
+    fn write_room(&mut self, id: u32, now: Now, events: &mut Vec<LogEvent>) -> bool {
         let policy = self.options.policy;
         let Some(log) = self.log_mut(id).filter(|log| !log.buffer.is_empty()) else { return true };
         if log.in_flight && policy == SyncPolicy::Always {
@@ -104,7 +105,7 @@ impl<D: Disk> Store<D> {
         // Sealed means durable: otherwise a power cut could leave the new segment and take the old one's end.
         if log.roll_due && !log.is_durable() {
             if !log.in_flight {
-                self.want_sync(id, Wanted::Urgent, now_ms);
+                self.want_sync(id, Wanted::Urgent, now);
             }
             return false;
         }
@@ -114,9 +115,9 @@ impl<D: Disk> Store<D> {
             return false;
         }
         let mut buffer = std::mem::take(&mut log_of(&mut self.rooms[id as usize]).buffer);
-        let result = self.write_buffer(id, &buffer, now_ms);
+        let result = self.write_buffer(id, &buffer, now);
         let written_bytes = result.as_ref().map_or_else(|failed| failed.written_bytes, |()| buffer.len());
-        self.account(id, &buffer[..written_bytes], result.is_ok(), now_ms, events);
+        self.account(id, &buffer[..written_bytes], result.is_ok(), now, events);
         if let Err(failed) = result {
             self.refuse(id, failed, events);
         }
@@ -129,8 +130,8 @@ impl<D: Disk> Store<D> {
     }
 
     /// Gets the bytes into the file, behind a new header or this run's mark where one is due.
-    fn write_buffer(&mut self, id: u32, buffer: &[u8], now_ms: u64) -> Result<(), WriteFailed> {
-        let file = self.writable(id, now_ms).map_err(WriteFailed::before)?;
+    fn write_buffer(&mut self, id: u32, buffer: &[u8], now: Now) -> Result<(), WriteFailed> {
+        let file = self.writable(id, now).map_err(WriteFailed::before)?;
         if log_of(&mut self.rooms[id as usize]).mark == Marked::No {
             let mark = self.mark();
             let log = log_of(&mut self.rooms[id as usize]);
@@ -142,28 +143,29 @@ impl<D: Disk> Store<D> {
     }
 
     /// The file to write to; rolls to a new segment when that is due.
-    fn writable(&mut self, id: u32, now_ms: u64) -> io::Result<Arc<D::File>> {
+    fn writable(&mut self, id: u32, now: Now) -> io::Result<Arc<D::File>> {
         let log = log_of(&mut self.rooms[id as usize]);
         match log.active.as_ref().filter(|_| !log.roll_due) {
             Some(active) => {
                 let first = active.first;
                 self.file(id, first)
             }
-            None => self.roll(id, now_ms),
+            None => self.roll(id, now),
         }
     }
 
     /// Begins a new segment and seals the one before it.
-    fn roll(&mut self, id: u32, now_ms: u64) -> io::Result<Arc<D::File>> {
+    fn roll(&mut self, id: u32, now: Now) -> io::Result<Arc<D::File>> {
         let mut log = self.rooms[id as usize].log.take().expect("only rooms with a log are written to");
-        let created = self.create_segment(&self.rooms[id as usize], &mut log, Some(self.mark()), now_ms, false);
+        let created = self.create_segment(&self.rooms[id as usize], &mut log, Some(self.mark()), now, false);
         self.rooms[id as usize].log = Some(log);
         let (created, file) = created?;
         self.write_active_sidecar(id);
+        let until_ms = Some(self.wall_ms(now));
         let log = log_of(&mut self.rooms[id as usize]);
         let first = created.first;
         if let Some(full) = log.active.replace(created) {
-            log.sealed.push(Sealed { first: full.first, bytes: full.bytes, until_ms: Some(now_ms) });
+            log.sealed.push(Sealed { first: full.first, bytes: full.bytes, until_ms });
         }
         // A mark in a header that is rolled to need not be synced first: if it is lost, so is the whole segment, and the
         // one before it holds a mark of the same run.
@@ -191,7 +193,7 @@ impl<D: Disk> Store<D> {
     }
 
     /// Counts what is in the file now, and shows it where the policy says so.
-    fn account(&mut self, id: u32, lines: &[u8], is_whole: bool, now_ms: u64, events: &mut Vec<LogEvent>) {
+    fn account(&mut self, id: u32, lines: &[u8], is_whole: bool, now: Now, events: &mut Vec<LogEvent>) {
         if lines.is_empty() {
             return;
         }
@@ -203,12 +205,12 @@ impl<D: Disk> Store<D> {
         // Counting is needed only when not all went out.
         log.written = if is_whole { next - 1 } else { log.written + record::line_sizes(lines).count() as u64 };
         let (mark, written) = (log.mark, log.written);
-        let is_due = self.is_roll_due(log_ref(&self.rooms[id as usize]), now_ms);
+        let is_due = self.is_roll_due(log_ref(&self.rooms[id as usize]), now);
         log_of(&mut self.rooms[id as usize]).roll_due = is_due;
         match self.options.policy {
-            SyncPolicy::Always => self.want_sync(id, Wanted::Urgent, now_ms),
-            _ if mark != Marked::Durable => self.want_sync(id, Wanted::Urgent, now_ms),
-            SyncPolicy::Interval { .. } => self.want_sync(id, Wanted::Lazy, now_ms),
+            SyncPolicy::Always => self.want_sync(id, Wanted::Urgent, now),
+            _ if mark != Marked::Durable => self.want_sync(id, Wanted::Urgent, now),
+            SyncPolicy::Interval { .. } => self.want_sync(id, Wanted::Lazy, now),
             SyncPolicy::Never => {}
         }
         if self.options.policy.is_volatile() && mark == Marked::Durable {
@@ -244,14 +246,14 @@ impl<D: Disk> Store<D> {
 
     /// Whether the active segment is full. It stays until this run has left its mark in it: the mark in the segment
     /// before tells a later start who began this one, should its header be lost.
-    pub(super) fn is_roll_due(&self, log: &RoomLog, now_ms: u64) -> bool {
+    pub(super) fn is_roll_due(&self, log: &RoomLog, now: Now) -> bool {
         let Some(active) = log.active.as_ref().filter(|_| log.mark != Marked::No) else { return false };
         let retention = &self.options.retention;
         let share = |bound: Option<u64>| bound.map_or(u64::MAX, |bound| (bound / 8).max(1));
         let records = (log.written + 1).saturating_sub(active.first);
         active.bytes >= self.options.segment_bytes.min(share(retention.bytes))
             || records >= share(retention.messages)
-            || now_ms.saturating_sub(active.created_ms) >= share(retention.age_ms) && records > 0
+            || self.wall_ms(now).saturating_sub(active.created_ms) >= share(retention.age_ms) && records > 0
     }
 }
 

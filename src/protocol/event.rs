@@ -121,6 +121,13 @@ pub mod recorded {
         pub nonce: Option<Cow<'a, str>>,
     }
 
+    /// The message object in a record's payload, as it stands in the `data` of a `message` event; `None` if it is not a
+    /// message of this protocol.
+    #[must_use]
+    pub fn object(payload: &[u8]) -> Option<&[u8]> {
+        super::inner(payload)
+    }
+
     /// Reads a record's payload; `None` if it is not a message of this protocol.
     #[must_use]
     pub fn parse(payload: &[u8]) -> Option<Message<'_>> {

@@ -90,7 +90,6 @@ impl Server {
             }
             FeedEvent::ReadOnly { name } => {
                 log::error!("room {name:?}: the log failed; it takes no messages until the server is restarted");
-                self.rooms_read_only += 1;
             }
         }
         Ok(())

@@ -87,7 +87,6 @@ struct Server {
     /// Cursors that could go on at once: the next turn does not wait.
     is_busy: bool,
     is_stopping: bool,
-    rooms_read_only: usize,
     net_events: Vec<NetEvent>,
     effects: Vec<Effect>,
     feed_events: Vec<FeedEvent<Ticket>>,
@@ -99,7 +98,7 @@ impl Server {
         let clock = Clock::start();
         let now = clock.now();
         let mut entropy = Entropy::default();
-        let store = Store::open(RealDisk, store_options(&config, entropy.u64()?))?;
+        let store = Store::open(RealDisk, store_options(&config, entropy.u64()?, now))?;
         let address = config.address();
         let mut net = Reactor::bind(address, net_config(&config), now.monotonic_ms)
             .map_err(|source| ServerError::Listen { address, source })?;
@@ -128,7 +127,6 @@ impl Server {
             heartbeat: None,
             is_busy: false,
             is_stopping: false,
-            rooms_read_only: 0,
             net_events: Vec::new(),
             effects: Vec::new(),
             feed_events: Vec::new(),
@@ -190,7 +188,11 @@ impl Server {
     }
 
     fn on_request(&mut self, now: Now, conn: ConnId, request: &Request) -> Result<(), ServerError> {
-        let health = Health { draining: self.is_stopping, rooms_read_only: self.rooms_read_only };
+        let health = Health {
+            draining: self.is_stopping,
+            rooms_read_only: self.feed.rooms_read_only(),
+            rooms_damaged: self.feed.rooms_damaged(),
+        };
         match self.web.answer(request, health) {
             Answer::Respond(response) => self.net.respond(conn, &response),
             Answer::Upgrade { wish, subprotocol } => {
@@ -253,7 +255,7 @@ impl Server {
         log::info!("shutting down");
         self.net.stop_accepting();
         let started = self.clock.now();
-        while let Some(outcome) = self.jobs.wait().or_else(|| Some(self.feed.next_sync(started)?.run())) {
+        while let Some(outcome) = self.jobs.wait().or_else(|| Some(self.feed.next_sync(started)?.run_at_end())) {
             self.feed.synced(outcome, started, &mut self.feed_events);
             self.feed.write(started, &mut self.feed_events);
         }
@@ -286,7 +288,7 @@ fn heartbeat(now: Now) -> Frame {
     Frame::from_encoded(bytes)
 }
 
-fn store_options(config: &Config, run_id: u64) -> Options {
+fn store_options(config: &Config, run_id: u64, opened: Now) -> Options {
     let policy = match config.fsync {
         Fsync::Always => SyncPolicy::Always,
         Fsync::Interval { ms } => SyncPolicy::Interval { ms },
@@ -303,6 +305,7 @@ fn store_options(config: &Config, run_id: u64) -> Options {
             bytes: config.retain_bytes,
         },
         run_id,
+        opened,
     }
 }
 

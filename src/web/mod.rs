@@ -22,6 +22,8 @@ pub struct Health {
     pub draining: bool,
     /// Rooms whose logs failed and take no more messages.
     pub rooms_read_only: usize,
+    /// Rooms in whose logs damage was found; they go on.
+    pub rooms_damaged: usize,
 }
 
 /// What to do with a request.
@@ -95,15 +97,17 @@ fn only_get(request: &Request, respond: impl FnOnce(&Request) -> Response) -> Re
     }
 }
 
+/// 503 when messages are refused; damage is something to look into, and no reason to send people elsewhere.
 fn healthz(health: Health) -> Response {
-    let Health { draining, rooms_read_only } = health;
-    let status = match (draining, rooms_read_only) {
+    let Health { draining, rooms_read_only, rooms_damaged } = health;
+    let status = match (draining, rooms_read_only + rooms_damaged) {
         (true, _) => "draining",
         (_, 0) => "ok",
         _ => "degraded",
     };
-    let body = format!("{{\"status\":\"{status}\",\"roomsReadOnly\":{rooms_read_only}}}\n");
-    Response::new(if status == "ok" { 200 } else { 503 })
+    let body =
+        format!("{{\"status\":\"{status}\",\"roomsReadOnly\":{rooms_read_only},\"roomsDamaged\":{rooms_damaged}}}\n");
+    Response::new(if draining || rooms_read_only > 0 { 503 } else { 200 })
         .header("Content-Type", "application/json")
         .header("Cache-Control", "no-store")
         .body(body.into_bytes())
@@ -118,8 +122,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn health_is_503_when_draining_or_read_only() {
-        let status = |draining, rooms_read_only| healthz(Health { draining, rooms_read_only }).status();
-        assert_eq!((status(false, 0), status(true, 0), status(false, 1)), (200, 503, 503));
+    fn health_is_503_when_draining_or_read_only_and_says_when_rooms_are_damaged() {
+        let status = |draining, rooms_read_only, rooms_damaged| {
+            healthz(Health { draining, rooms_read_only, rooms_damaged }).status()
+        };
+        let all = [status(false, 0, 0), status(true, 0, 0), status(false, 1, 0), status(false, 0, 1)];
+        assert_eq!(all, [200, 503, 503, 200]);
     }
 }

@@ -11,7 +11,7 @@ fn appended_records_come_back_after_a_clean_restart() {
     for policy in [SyncPolicy::Always, INTERVAL, SyncPolicy::Never] {
         let disk = stored(policy, "general", 10, true);
         let mut store = open(&disk, policy, 2);
-        let id = store.open_room("general", 22, 0).unwrap();
+        let id = store.open_room("general", 22, at(0)).unwrap();
         let position = store.position(id);
         assert_eq!((position.floor, position.head, position.next, position.epoch.0), (1, 10, 11, 11), "{policy:?}");
         assert_holds(&mut store, id, 1, 10);
@@ -26,16 +26,16 @@ fn always_shows_records_after_the_sync_and_the_others_after_the_first_mark() {
     let mut events = Vec::new();
     for policy in [SyncPolicy::Always, INTERVAL, SyncPolicy::Never] {
         let mut store = open(&SimDisk::new(), policy, 1);
-        let id = store.open_room("r", 1, 0).unwrap();
+        let id = store.open_room("r", 1, at(0)).unwrap();
         for (n, shown_by_write) in [(1, false), (2, policy != SyncPolicy::Always)] {
             append_many(&mut store, id, 1, 1);
             events.clear();
-            store.write_dirty(0, &mut events);
+            store.write_dirty(at(0), &mut events);
             assert_eq!(events == [LogEvent::Visible { id, through: n }], shown_by_write, "{policy:?}, record {n}");
             events.clear();
-            if let Some(batch) = store.next_sync(0) {
-                assert!(store.next_sync(0).is_none(), "one at a time");
-                store.synced(batch.run(), 0, &mut events);
+            if let Some(batch) = store.next_sync(at(0)) {
+                assert!(store.next_sync(at(0)).is_none(), "one at a time");
+                store.synced(batch.run(), at(0), &mut events);
                 assert_eq!(events, [LogEvent::Visible { id, through: n }]);
             }
             assert_eq!(store.position(id).head, n);
@@ -46,28 +46,28 @@ fn always_shows_records_after_the_sync_and_the_others_after_the_first_mark() {
 #[test]
 fn interval_syncs_when_it_is_over_and_not_before() {
     let mut store = open(&SimDisk::new(), INTERVAL, 1);
-    let id = store.open_room("r", 1, 0).unwrap();
+    let id = store.open_room("r", 1, at(0)).unwrap();
     append_many(&mut store, id, 1, 1);
     commit(&mut store);
     assert_eq!(store.next_deadline_ms(), None);
     append_many(&mut store, id, 1, 1);
-    store.write_dirty(5000, &mut Vec::new());
+    store.write_dirty(at(5000), &mut Vec::new());
     assert_eq!(store.next_deadline_ms(), Some(6000));
-    assert!(store.next_sync(5999).is_none());
-    assert_eq!(store.next_sync(6000).map(|batch| batch.files()), Some(1));
+    assert!(store.next_sync(at(5999)).is_none());
+    assert_eq!(store.next_sync(at(6000)).map(|batch| batch.files()), Some(1));
 }
 
 #[test]
 fn records_appended_during_a_sync_wait_for_the_next() {
     let mut store = open(&SimDisk::new(), SyncPolicy::Always, 1);
-    let id = store.open_room("r", 1, 0).unwrap();
+    let id = store.open_room("r", 1, at(0)).unwrap();
     let mut events = Vec::new();
     append_many(&mut store, id, 1, 2);
-    store.write_dirty(0, &mut events);
-    let batch = store.next_sync(0).unwrap();
+    store.write_dirty(at(0), &mut events);
+    let batch = store.next_sync(at(0)).unwrap();
     append_many(&mut store, id, 1, 2);
-    store.write_dirty(0, &mut events);
-    store.synced(batch.run(), 0, &mut events);
+    store.write_dirty(at(0), &mut events);
+    store.synced(batch.run(), at(0), &mut events);
     assert_eq!(events, [LogEvent::Visible { id, through: 2 }]);
     commit(&mut store);
     assert_holds(&mut store, id, 1, 4);
@@ -77,7 +77,7 @@ fn records_appended_during_a_sync_wait_for_the_next() {
 fn read_keeps_its_bounds_and_continues_where_it_ended() {
     let disk = stored(SyncPolicy::Always, "r", 50, true);
     let mut store = open(&disk, SyncPolicy::Always, 2);
-    let id = store.open_room("r", 1, 0).unwrap();
+    let id = store.open_room("r", 1, at(0)).unwrap();
     let mut buffer = ReadBuffer::default();
     store.read(id, 7, 5, usize::MAX, &mut buffer).unwrap();
     assert_eq!(buffer.records().map(|(n, _)| n).collect::<Vec<_>>(), [7, 8, 9, 10, 11]);
@@ -98,17 +98,17 @@ fn segments_roll_and_are_read_as_one_log() {
     let disk = SimDisk::new();
     for (policy, run) in [(SyncPolicy::Always, 1), (INTERVAL, 2), (SyncPolicy::Never, 3)] {
         let mut store = Store::open(disk.clone(), Options { segment_bytes: 2000, ..options(policy, run) }).unwrap();
-        let id = store.open_room("r", 1, 0).unwrap();
+        let id = store.open_room("r", 1, at(0)).unwrap();
         for _ in 0..10 {
             append_many(&mut store, id, 1, 5);
             commit(&mut store);
         }
         assert_holds(&mut store, id, 1, run * 50);
-        store.shutdown(0).unwrap();
+        store.shutdown(at(0)).unwrap();
     }
     assert!(disk.files().iter().filter(|path| path.extension().is_some_and(|e| e == "log")).count() > 10);
     let mut store = open(&disk, SyncPolicy::Always, 9);
-    let id = store.open_room("r", 1, 0).unwrap();
+    let id = store.open_room("r", 1, at(0)).unwrap();
     assert_holds(&mut store, id, 1, 150);
 }
 
@@ -117,7 +117,7 @@ fn never_written_rooms_leave_nothing_on_the_disk() {
     let disk = SimDisk::new();
     let mut store = open(&disk, SyncPolicy::Always, 1);
     let before = (disk.files(), disk.calls());
-    let ids: Vec<_> = (0..100).map(|n| store.open_room(&format!("room {n}"), n, 0).unwrap()).collect();
+    let ids: Vec<_> = (0..100).map(|n| store.open_room(&format!("room {n}"), n, at(0)).unwrap()).collect();
     assert!(ids.iter().all(|&id| (store.position(id).floor, store.position(id).next) == (1, 1)));
     ids.into_iter().for_each(|id| store.close_room(id));
     assert_eq!((disk.files(), disk.calls()), before);
@@ -129,7 +129,7 @@ fn open_files_are_bounded_and_all_rooms_get_written() {
     for policy in [SyncPolicy::Always, INTERVAL, SyncPolicy::Never] {
         let disk = SimDisk::new();
         let mut store = Store::open(disk, Options { files_open_max: 4, ..options(policy, 1) }).unwrap();
-        let ids: Vec<_> = (0..40).map(|n| store.open_room(&format!("{n}"), n, 0).unwrap()).collect();
+        let ids: Vec<_> = (0..40).map(|n| store.open_room(&format!("{n}"), n, at(0)).unwrap()).collect();
         for round in 1..=3 {
             ids.iter().for_each(|&id| append_many(&mut store, id, 1, 1));
             commit(&mut store);
@@ -145,7 +145,7 @@ fn closed_rooms_come_back_in_the_same_run() {
     for policy in [SyncPolicy::Always, INTERVAL, SyncPolicy::Never] {
         let mut store = open(&SimDisk::new(), policy, 1);
         for round in 0..4 {
-            let id = store.open_room("r", 7 + round, 0).unwrap();
+            let id = store.open_room("r", 7 + round, at(0)).unwrap();
             assert_eq!(epoch_of(&store, id).0, 7, "{policy:?}");
             append_many(&mut store, id, 1, 3);
             commit(&mut store);
@@ -159,7 +159,7 @@ fn closed_rooms_come_back_in_the_same_run() {
 #[test]
 fn payloads_that_are_no_line_of_their_own_are_refused() {
     let mut store = open(&SimDisk::new(), SyncPolicy::Always, 1);
-    let id = store.open_room("r", 1, 0).unwrap();
+    let id = store.open_room("r", 1, at(0)).unwrap();
     assert_eq!(store.append(id, 1, b"two\nlines"), Err(LogError::Reserved));
     assert_eq!(store.append(id, 1, br#"{"roomlog":1}"#), Err(LogError::Reserved));
     assert_eq!(store.append(id, 1, &vec![b'x'; 10_000_000]), Err(LogError::TooLong));
@@ -190,12 +190,12 @@ fn hostile_room_names_live_on_a_real_disk() {
         let options = Options { dir: dir.clone(), ..options(SyncPolicy::Always, run) };
         let mut store = Store::open(RealDisk, options).unwrap();
         for (n, name) in names.iter().enumerate() {
-            let id = store.open_room(name, n as u64, 0).unwrap();
+            let id = store.open_room(name, n as u64, at(0)).unwrap();
             assert_eq!((store.position(id).next, store.position(id).epoch.0), (run, n as u64), "{name}");
             store.append(id, run, name.escape_default().to_string().as_bytes()).unwrap();
-            store.write_dirty(0, &mut Vec::new());
-            let batch = store.next_sync(0).unwrap();
-            store.synced(batch.run(), 0, &mut Vec::new());
+            store.write_dirty(at(0), &mut Vec::new());
+            let batch = store.next_sync(at(0)).unwrap();
+            store.synced(batch.run(), at(0), &mut Vec::new());
         }
         let mut found: Vec<String> = store.rooms().unwrap().collect();
         found.sort();
@@ -206,7 +206,7 @@ fn hostile_room_names_live_on_a_real_disk() {
             Store::open(RealDisk, Options { dir: dir.clone(), ..super::support::options(SyncPolicy::Always, 9) }),
             Err(StoreError::InUse { .. })
         ));
-        store.shutdown(0).unwrap();
+        store.shutdown(at(0)).unwrap();
     }
     std::fs::remove_dir_all(&dir).unwrap();
 }

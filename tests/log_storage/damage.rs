@@ -23,7 +23,7 @@ fn torn_tail_is_cut_at_every_byte_of_the_last_three_records() {
         let disk = stored(SyncPolicy::Always, ROOM, 8, false);
         disk.tamper(&segment(ROOM, 1), &whole[..cut]);
         let mut store = open(&disk, SyncPolicy::Always, 2);
-        let id = store.open_room(ROOM, 22, 0).unwrap();
+        let id = store.open_room(ROOM, 22, at(0)).unwrap();
         let left = lines(&whole[..cut]).iter().filter(|line| line.ends_with(b"\n")).count() as u64 - 1;
         assert_eq!((store.position(id).head, epoch_of(&store, id).0), (left, 11), "cut at {cut}");
         assert_holds(&mut store, id, 1, left);
@@ -44,12 +44,12 @@ fn lost_tail_after_a_clean_end_begins_a_new_epoch_wherever_it_is_cut() {
         disk.tamper(&segment(ROOM, 1), &whole[..cut]);
         for run in 2..4 {
             let mut store = open(&disk, SyncPolicy::Always, run);
-            let id = store.open_room(ROOM, 20 + run, 0).unwrap();
+            let id = store.open_room(ROOM, 20 + run, at(0)).unwrap();
             let head = store.position(id).head;
             assert_eq!((head >= 7, epoch_of(&store, id).0), (true, 22), "once, run {run}, cut at {cut}");
             assert_eq!(store.epochs(id).iter().map(|(e, last)| (e.0, *last)).collect::<Vec<_>>(), [(11, head)]);
             assert_holds(&mut store, id, 1, head);
-            store.shutdown(0).unwrap();
+            store.shutdown(at(0)).unwrap();
         }
     }
 }
@@ -60,7 +60,7 @@ fn garbage_behind_a_clean_end_is_cut_and_the_epoch_stays() {
     let whole = log_bytes(&disk);
     disk.tamper(&segment(ROOM, 1), &[&whole[..], b"no record\nat all"].concat());
     let mut store = open(&disk, SyncPolicy::Always, 2);
-    let id = store.open_room(ROOM, 22, 0).unwrap();
+    let id = store.open_room(ROOM, 22, at(0)).unwrap();
     assert_eq!(epoch_of(&store, id).0, 11);
     assert_eq!(log_bytes(&disk), whole);
     assert_holds(&mut store, id, 1, 8);
@@ -78,7 +78,7 @@ fn every_flipped_bit_is_found_and_never_served() {
             disk.crash();
             reset(&disk, &bad);
             let mut store = open(&disk, SyncPolicy::Always, 2);
-            let id = store.open_room(ROOM, 22, 0).unwrap();
+            let id = store.open_room(ROOM, 22, at(0)).unwrap();
             let (records, gaps) = read_all(&mut store, id);
             assert!(records.iter().all(|(n, bytes)| *bytes == payload(1, *n)), "bit {bit}");
             let missing: u64 = gaps.iter().map(|(from, to)| to - from + 1).sum();
@@ -115,7 +115,7 @@ fn damage_with_valid_records_after_it_is_a_gap_and_stays() {
         }
         disk.tamper(&segment(ROOM, 1), &records.concat());
         let mut store = open(&disk, SyncPolicy::Always, 2);
-        let id = store.open_room(ROOM, 22, 0).unwrap();
+        let id = store.open_room(ROOM, 22, at(0)).unwrap();
         assert_eq!((store.position(id).head, epoch_of(&store, id).0), (9, 11));
         append_many(&mut store, id, 1, 1);
         commit(&mut store);
@@ -133,7 +133,7 @@ fn record_in_another_place_is_found() {
     records.insert(5, records[2].clone());
     disk.tamper(&segment(ROOM, 1), &records.concat());
     let mut store = open(&disk, SyncPolicy::Always, 2);
-    let id = store.open_room(ROOM, 22, 0).unwrap();
+    let id = store.open_room(ROOM, 22, at(0)).unwrap();
     assert_holds(&mut store, id, 1, 6);
 
     let other = stored(SyncPolicy::Always, "other", 6, true);
@@ -143,7 +143,7 @@ fn record_in_another_place_is_found() {
     records[3].clone_from(&foreign[3]);
     disk.tamper(&segment(ROOM, 1), &records.concat());
     let mut store = open(&disk, SyncPolicy::Always, 2);
-    let id = store.open_room(ROOM, 22, 0).unwrap();
+    let id = store.open_room(ROOM, 22, at(0)).unwrap();
     assert_eq!(read_all(&mut store, id).1, [(3, 3)]);
 }
 
@@ -155,9 +155,9 @@ fn folder_with_another_rooms_log_is_refused() {
     disk.create_dir(&room_file(ROOM, "")).unwrap();
     disk.tamper(&segment(ROOM, 1), &bytes);
     let mut store = open(&disk, SyncPolicy::Always, 2);
-    assert_eq!(store.open_room(ROOM, 22, 0), Err(LogError::Unavailable));
+    assert_eq!(store.open_room(ROOM, 22, at(0)), Err(LogError::Unavailable));
     assert_eq!(log_bytes(&disk), bytes, "untouched");
-    let id = store.open_room("other", 22, 0).unwrap();
+    let id = store.open_room("other", 22, at(0)).unwrap();
     assert_holds(&mut store, id, 1, 6);
 }
 
@@ -166,12 +166,12 @@ fn sidecars_are_rebuilt_when_missing_and_not_believed_when_wrong() {
     let disk = SimDisk::new();
     let options = |run| Options { segment_bytes: 40_000, ..options(SyncPolicy::Always, run) };
     let mut store = Store::open(disk.clone(), options(1)).unwrap();
-    let id = store.open_room(ROOM, 11, 0).unwrap();
+    let id = store.open_room(ROOM, 11, at(0)).unwrap();
     for _ in 0..60 {
         append_many(&mut store, id, 1, 10);
         commit(&mut store);
     }
-    store.shutdown(0).unwrap();
+    store.shutdown(at(0)).unwrap();
     drop(store);
     use roomlog::log::Disk;
     let sidecars: Vec<_> = disk.files().into_iter().filter(|f| f.extension().is_some_and(|e| e == "idx")).collect();
@@ -183,7 +183,7 @@ fn sidecars_are_rebuilt_when_missing_and_not_believed_when_wrong() {
     bytes[70] ^= 1;
     disk.tamper(wrong, &bytes);
     let mut store = Store::open(disk.clone(), options(2)).unwrap();
-    let id = store.open_room(ROOM, 22, 0).unwrap();
+    let id = store.open_room(ROOM, 22, at(0)).unwrap();
     assert_holds(&mut store, id, 1, 600);
     assert_eq!(disk.bytes(missing).unwrap()[..40], good[..40], "the same segment is covered");
     assert_ne!(disk.bytes(wrong).unwrap(), bytes);
@@ -193,7 +193,7 @@ fn sidecars_are_rebuilt_when_missing_and_not_believed_when_wrong() {
 fn index_that_points_to_the_wrong_place_makes_no_gap() {
     let disk = SimDisk::new();
     let mut store = open(&disk, SyncPolicy::Always, 1);
-    let id = store.open_room(ROOM, 11, 0).unwrap();
+    let id = store.open_room(ROOM, 11, at(0)).unwrap();
     append_many(&mut store, id, 1, 100);
     commit(&mut store);
     // The record that an index entry points to is damaged in the file, but the ones around it are not.
@@ -211,19 +211,19 @@ fn lost_segment_in_the_middle_is_a_gap() {
     let disk = SimDisk::new();
     let mut store =
         Store::open(disk.clone(), Options { segment_bytes: 1000, ..options(SyncPolicy::Always, 1) }).unwrap();
-    let id = store.open_room(ROOM, 11, 0).unwrap();
+    let id = store.open_room(ROOM, 11, at(0)).unwrap();
     for _ in 0..40 {
         append_many(&mut store, id, 1, 1);
         commit(&mut store);
     }
-    store.shutdown(0).unwrap();
+    store.shutdown(at(0)).unwrap();
     drop(store);
     use roomlog::log::Disk;
     let logs: Vec<_> = disk.files().into_iter().filter(|f| f.extension().is_some_and(|e| e == "log")).collect();
     let first = |path: &std::path::Path| path.file_stem().unwrap().to_str().unwrap().parse::<u64>().unwrap();
     disk.remove(&logs[2]).unwrap();
     let mut store = open(&disk, SyncPolicy::Always, 2);
-    let id = store.open_room(ROOM, 22, 0).unwrap();
+    let id = store.open_room(ROOM, 22, at(0)).unwrap();
     assert_eq!(read_all(&mut store, id).1, [(first(&logs[2]), first(&logs[3]) - 1)]);
 }
 
@@ -234,7 +234,7 @@ fn old_record_behind_the_end_does_not_turn_the_numbering_back() {
     records.push(records[2].clone());
     disk.tamper(&segment(ROOM, 1), &records.concat());
     let mut store = open(&disk, SyncPolicy::Always, 2);
-    let id = store.open_room(ROOM, 22, 0).unwrap();
+    let id = store.open_room(ROOM, 22, at(0)).unwrap();
     assert_eq!((store.position(id).head, epoch_of(&store, id).0), (6, 11));
     assert_holds(&mut store, id, 1, 6);
 }
@@ -242,7 +242,7 @@ fn old_record_behind_the_end_does_not_turn_the_numbering_back() {
 /// Pairs of a long and a short record, so that the sizes of two such logs agree but not what stands where.
 fn store_pairs(disk: &SimDisk, run: u64, pairs: u64, long_first: bool) -> (Store<SimDisk>, LogId) {
     let mut store = open(disk, SyncPolicy::Always, run);
-    let id = store.open_room(ROOM, 11, 0).unwrap();
+    let id = store.open_room(ROOM, 11, at(0)).unwrap();
     for _ in 0..2 * pairs {
         let next = store.position(id).next;
         let size = if (next % 2 == 1) == long_first { 900 } else { 100 };
@@ -255,14 +255,14 @@ fn store_pairs(disk: &SimDisk, run: u64, pairs: u64, long_first: bool) -> (Store
 #[test]
 fn sidecar_of_another_log_is_checked_against_what_it_points_to() {
     let (one, other) = (SimDisk::new(), SimDisk::new());
-    store_pairs(&one, 1, 300, false).0.shutdown(0).unwrap();
-    store_pairs(&other, 1, 300, true).0.shutdown(0).unwrap();
+    store_pairs(&one, 1, 300, false).0.shutdown(at(0)).unwrap();
+    store_pairs(&other, 1, 300, true).0.shutdown(at(0)).unwrap();
     let sidecar = room_file(ROOM, "00000000000000000001.idx");
     let foreign = other.bytes(&sidecar).expect("the segment is long enough for one");
     assert_ne!(one.bytes(&sidecar).unwrap(), foreign);
     one.tamper(&sidecar, &foreign);
     let mut store = open(&one, SyncPolicy::Always, 2);
-    let id = store.open_room(ROOM, 22, 0).unwrap();
+    let id = store.open_room(ROOM, 22, at(0)).unwrap();
     let (records, gaps) = read_all(&mut store, id);
     assert_eq!((records.len(), gaps), (600, vec![]));
 }
@@ -279,7 +279,7 @@ fn sidecar_that_no_longer_fits_is_not_believed_when_the_segment_has_grown_again(
     disk.tamper(&segment(ROOM, 1), &lines(&bytes)[..101].concat());
     drop(store_pairs(&disk, 3, 300, false));
     let mut store = open(&disk, SyncPolicy::Always, 4);
-    let id = store.open_room(ROOM, 44, 0).unwrap();
+    let id = store.open_room(ROOM, 44, at(0)).unwrap();
     assert_eq!(store.position(id).head, 700);
     let (records, gaps) = read_all(&mut store, id);
     assert_eq!((records.len(), gaps), (700, vec![]));

@@ -8,7 +8,7 @@ const INTERVAL: SyncPolicy = SyncPolicy::Interval { ms: 1000 };
 
 fn reopened(disk: &SimDisk, run: u64, entropy: u64) -> (u64, Vec<(u64, u64)>, u64) {
     let mut store = open(disk, SyncPolicy::Always, run);
-    let id = store.open_room("r", entropy, 0).unwrap();
+    let id = store.open_room("r", entropy, at(0)).unwrap();
     let old = store.epochs(id).iter().map(|(epoch, last)| (epoch.0, *last)).collect();
     (store.position(id).epoch.0, old, store.position(id).head)
 }
@@ -45,8 +45,8 @@ fn power_cut_after_a_sync_keeps_the_epoch_with_always() {
 fn crash_of_a_run_that_did_not_write_to_the_room_does_not_matter() {
     let disk = stored(INTERVAL, "r", 5, true);
     let mut store = open(&disk, INTERVAL, 2);
-    store.open_room("r", 22, 0).unwrap();
-    let other = store.open_room("other", 22, 0).unwrap();
+    store.open_room("r", 22, at(0)).unwrap();
+    let other = store.open_room("other", 22, at(0)).unwrap();
     append_many(&mut store, other, 1, 1);
     commit(&mut store);
     drop(store);
@@ -57,7 +57,7 @@ fn crash_of_a_run_that_did_not_write_to_the_room_does_not_matter() {
 fn crash_counts_for_rooms_that_were_full_segments_ago_and_opened_runs_later() {
     let disk = stored(INTERVAL, "r", 5, false);
     for run in 2..5 {
-        open(&disk, SyncPolicy::Always, run).shutdown(0).unwrap();
+        open(&disk, SyncPolicy::Always, run).shutdown(at(0)).unwrap();
     }
     assert_eq!(reopened(&disk, 5, 55), (55, vec![(11, 5)], 5));
 }
@@ -67,13 +67,13 @@ fn each_crash_of_a_volatile_run_that_wrote_adds_an_epoch() {
     let disk = SimDisk::new();
     for run in 1..=4 {
         let mut store = open(&disk, INTERVAL, run);
-        let id = store.open_room("r", run * 11, 0).unwrap();
+        let id = store.open_room("r", run * 11, at(0)).unwrap();
         append_many(&mut store, id, 1, 2);
         commit(&mut store);
     }
     assert_eq!(reopened(&disk, 5, 55), (55, vec![(11, 2), (22, 4), (33, 6), (44, 8)], 8));
     let mut store = open(&disk, SyncPolicy::Always, 6);
-    let id = store.open_room("r", 66, 0).unwrap();
+    let id = store.open_room("r", 66, at(0)).unwrap();
     assert_holds(&mut store, id, 1, 8);
 }
 
@@ -92,14 +92,14 @@ fn unreadable_header_begins_a_new_epoch_and_keeps_the_records() {
     disk.tamper(&segment("r", 1), &bytes);
     assert_eq!(reopened(&disk, 2, 22), (22, vec![], 5));
     let mut store = open(&disk, SyncPolicy::Always, 3);
-    let id = store.open_room("r", 33, 0).unwrap();
+    let id = store.open_room("r", 33, at(0)).unwrap();
     assert_holds(&mut store, id, 1, 5);
 }
 
 #[test]
 fn epoch_of_a_room_nobody_wrote_to_is_the_one_given() {
     let mut store = open(&SimDisk::new(), SyncPolicy::Always, 1);
-    let id = store.open_room("r", 77, 0).unwrap();
+    let id = store.open_room("r", 77, at(0)).unwrap();
     assert_eq!(epoch_of(&store, id).0, 77);
     append_many(&mut store, id, 1, 1);
     commit(&mut store);

@@ -14,7 +14,7 @@ fn full_disk_refuses_whole_records_and_writing_resumes_by_itself() {
         for free in 0..900 {
             let disk = stored(policy, "r", 3, true);
             let mut store = open(&disk, policy, 2);
-            let id = store.open_room("r", 22, 0).unwrap();
+            let id = store.open_room("r", 22, at(0)).unwrap();
             disk.set_capacity(Some(disk.used() + free));
             append_many(&mut store, id, 1, 3);
             let events = commit(&mut store);
@@ -29,10 +29,10 @@ fn full_disk_refuses_whole_records_and_writing_resumes_by_itself() {
             append_many(&mut store, id, 1, 2);
             commit(&mut store);
             assert_holds(&mut store, id, 1, next + 1);
-            store.shutdown(0).unwrap();
+            store.shutdown(at(0)).unwrap();
             drop(store);
             let mut store = open(&disk, policy, 3);
-            let id = store.open_room("r", 33, 0).unwrap();
+            let id = store.open_room("r", 33, at(0)).unwrap();
             assert_eq!(epoch_of(&store, id).0, 11);
             assert_holds(&mut store, id, 1, next + 1);
         }
@@ -45,7 +45,7 @@ fn full_disk_refuses_a_new_room_and_takes_it_later() {
         let disk = SimDisk::new();
         let mut store = open(&disk, SyncPolicy::Always, 1);
         disk.set_capacity(Some(disk.used() + free));
-        let id = store.open_room("r", 11, 0).unwrap();
+        let id = store.open_room("r", 11, at(0)).unwrap();
         append_many(&mut store, id, 1, 5);
         let events = commit(&mut store);
         let next = store.position(id).next;
@@ -61,8 +61,8 @@ fn full_disk_refuses_a_new_room_and_takes_it_later() {
 fn fail_warm(policy: SyncPolicy, offset: u64, fault: Fault) -> (SimDisk, Vec<LogEvent>) {
     let disk = stored(policy, "r", 3, true);
     let mut store = open(&disk, policy, 2);
-    let id = store.open_room("r", 22, 0).unwrap();
-    let other = store.open_room("other", 22, 0).unwrap();
+    let id = store.open_room("r", 22, at(0)).unwrap();
+    let other = store.open_room("other", 22, at(0)).unwrap();
     append_many(&mut store, id, 1, 1);
     commit(&mut store);
     disk.fail_at(disk.calls() + offset, fault);
@@ -76,9 +76,9 @@ fn fail_warm(policy: SyncPolicy, offset: u64, fault: Fault) -> (SimDisk, Vec<Log
     commit(&mut store);
     assert_eq!(store.position(other).head, 1, "other rooms go on");
     store.close_room(id);
-    let id = store.open_room("r", 22, 0).unwrap();
+    let id = store.open_room("r", 22, at(0)).unwrap();
     assert!(store.is_read_only(id), "also when it was closed in between");
-    assert!(matches!(store.shutdown(0), Err(StoreError::NotDurable)), "such a run does not end cleanly");
+    assert!(matches!(store.shutdown(at(0)), Err(StoreError::NotDurable)), "such a run does not end cleanly");
     (disk, events)
 }
 
@@ -94,7 +94,7 @@ fn failed_write_makes_the_room_read_only_and_shows_nothing_of_it() {
             "{events:?}"
         );
         let mut store = open(&disk, policy, 3);
-        let id = store.open_room("r", 33, 0).unwrap();
+        let id = store.open_room("r", 33, at(0)).unwrap();
         assert_holds(&mut store, id, 1, 4);
         append_many(&mut store, id, 1, 1);
         commit(&mut store);
@@ -113,7 +113,7 @@ fn failed_sync_is_not_tried_again_and_shows_nothing_with_always() {
         "{events:?}"
     );
     let mut store = open(&disk, SyncPolicy::Always, 3);
-    let id = store.open_room("r", 33, 0).unwrap();
+    let id = store.open_room("r", 33, at(0)).unwrap();
     assert_eq!(epoch_of(&store, id).0, 11);
     assert_holds(&mut store, id, 1, 4);
 }
@@ -123,7 +123,7 @@ fn failed_sync_of_an_interval_run_begins_a_new_epoch_at_the_next_start() {
     let (disk, events) = fail_warm(INTERVAL, 1, Fault::Error(ErrorKind::Other));
     assert!(matches!(events[..], [LogEvent::Visible { through: 6, .. }, LogEvent::ReadOnly { .. }]), "{events:?}");
     let mut store = open(&disk, INTERVAL, 3);
-    let id = store.open_room("r", 33, 0).unwrap();
+    let id = store.open_room("r", 33, at(0)).unwrap();
     assert_eq!(epoch_of(&store, id).0, 33);
 }
 
@@ -137,7 +137,7 @@ fn every_single_failing_call_is_survived() {
                 let context = format!("{policy:?} {fault:?} at {call}");
                 let Ok(mut store) = roomlog::log::Store::open(disk.clone(), options(policy, 2)) else { continue };
                 let mut shown = 3;
-                if let Ok(id) = store.open_room("r", 22, 0) {
+                if let Ok(id) = store.open_room("r", 22, at(0)) {
                     for _ in 0..6 {
                         let _ = append(&mut store, id, 1);
                         commit(&mut store);
@@ -147,11 +147,11 @@ fn every_single_failing_call_is_survived() {
                     }
                     assert_holds(&mut store, id, 1, shown);
                 }
-                let _ = store.shutdown(0);
+                let _ = store.shutdown(at(0));
                 drop(store);
                 disk.clear_faults();
                 let mut store = open(&disk, policy, 3);
-                let id = store.open_room("r", 33, 0).unwrap();
+                let id = store.open_room("r", 33, at(0)).unwrap();
                 let head = store.position(id).head;
                 assert!(head >= shown, "{context}: {head} of {shown}");
                 assert_holds(&mut store, id, 1, head);

@@ -65,21 +65,21 @@ impl World {
                 append_many(self.store(), id, life, count);
                 self.model.extend(std::iter::repeat_n(life, count));
             }
-            Step::Write => self.store().write_dirty(0, &mut Vec::new()),
+            Step::Write => self.store().write_dirty(at(0), &mut Vec::new()),
             Step::Sync => {
-                if let Some(batch) = self.store().next_sync(u64::MAX) {
+                if let Some(batch) = self.store().next_sync(at(u64::MAX)) {
                     let outcome = batch.run();
-                    self.store().synced(outcome, 0, &mut Vec::new());
+                    self.store().synced(outcome, at(0), &mut Vec::new());
                 }
             }
             Step::Read(from) => self.read(from),
             Step::CloseRoom => {
                 commit(self.store());
                 self.store().close_room(id);
-                self.id = self.store().open_room("r", 0xdead, 0).unwrap();
+                self.id = self.store().open_room("r", 0xdead, at(0)).unwrap();
             }
             Step::Restart => {
-                self.store().shutdown(0).unwrap();
+                self.store().shutdown(at(0)).unwrap();
                 self.end(|_| ());
             }
             Step::Crash => self.end(SimDisk::crash),
@@ -129,7 +129,7 @@ impl World {
 fn start(disk: &SimDisk, policy: SyncPolicy, life: u64) -> (Store<SimDisk>, LogId) {
     let options = Options { segment_bytes: 3000, ..options(policy, life) };
     let mut store = Store::open(disk.clone(), options).unwrap();
-    let id = store.open_room("r", life, 0).unwrap();
+    let id = store.open_room("r", life, at(0)).unwrap();
     (store, id)
 }
 

@@ -2,7 +2,7 @@
 
 use super::support::*;
 use roomlog::log::sim::{Fault, SimDisk};
-use roomlog::log::{LogEvent, Options, Store, StoreError, SyncPolicy};
+use roomlog::log::{LogEvent, Options, Position, Store, StoreError, SyncPolicy};
 
 const ROOMS: [&str; 2] = ["general", "a/b"];
 
@@ -23,7 +23,7 @@ fn script(disk: &SimDisk, policy: SyncPolicy, life: u64, told: &mut [Told; 2]) -
     let mut store = Store::open(disk.clone(), options_for(policy, life))?;
     let mut ids = Vec::new();
     for (n, room) in ROOMS.iter().enumerate() {
-        let Ok(id) = store.open_room(room, life * 100 + n as u64, 0) else { return Ok(()) };
+        let Ok(id) = store.open_room(room, life * 100 + n as u64, at(0)) else { return Ok(()) };
         let position = store.position(id);
         told[n] = Told { epoch: position.epoch.0, head: position.head, life };
         ids.push(id);
@@ -35,16 +35,16 @@ fn script(disk: &SimDisk, policy: SyncPolicy, life: u64, told: &mut [Told; 2]) -
                 let _ = append(&mut store, id, life);
             }
         }
-        store.write_dirty(0, &mut events);
+        store.write_dirty(at(0), &mut events);
         // Some rounds write twice before a sync, some append while one is out.
         if round % 3 == 1 {
             let _ = append(&mut store, ids[0], life);
-            store.write_dirty(0, &mut events);
+            store.write_dirty(at(0), &mut events);
         }
-        if let Some(batch) = store.next_sync(round as u64 * 700) {
+        if let Some(batch) = store.next_sync(at(round as u64 * 700)) {
             let _ = append(&mut store, ids[1], life);
-            store.write_dirty(0, &mut events);
-            store.synced(batch.run(), 0, &mut events);
+            store.write_dirty(at(0), &mut events);
+            store.synced(batch.run(), at(0), &mut events);
         }
         for event in events.drain(..) {
             if let LogEvent::Visible { id, through } = event {
@@ -56,15 +56,24 @@ fn script(disk: &SimDisk, policy: SyncPolicy, life: u64, told: &mut [Told; 2]) -
         if disk.is_off() {
             return Ok(());
         }
+        // A room that is closed and opened again within the run.
+        if round == 4 && commit(&mut store).is_empty() {
+            store.close_room(ids[1]);
+            let Ok(id) = store.open_room(ROOMS[1], life * 100 + 50, at(0)) else { return Ok(()) };
+            ids[1] = id;
+            let position = store.position(id);
+            assert!(position.head >= told[1].head, "closing takes nothing away");
+            told[1] = Told { epoch: position.epoch.0, head: position.head, life };
+        }
     }
-    store.shutdown(0)
+    store.shutdown(at(0))
 }
 
 /// Opens everything after the cut and compares with what was told before it.
 fn check(disk: &SimDisk, policy: SyncPolicy, life: u64, told: &[Told; 2], context: &str) {
     let mut store = Store::open(disk.clone(), options_for(policy, life)).expect(context);
     for (n, room) in ROOMS.iter().enumerate() {
-        let id = store.open_room(room, life * 100 + n as u64, 0).expect(context);
+        let id = store.open_room(room, life * 100 + n as u64, at(0)).expect(context);
         let position = store.position(id);
         assert!(!store.is_read_only(id), "{context}");
         let (records, gaps) = read_all(&mut store, id);
@@ -170,11 +179,81 @@ fn kill_at_any_moment_loses_nothing_visible() {
             disk.crash();
             let mut store = Store::open(disk.clone(), options_for(policy, 2)).unwrap();
             for (n, room) in ROOMS.iter().enumerate() {
-                let id = store.open_room(room, 200, 0).unwrap();
+                let id = store.open_room(room, 200, at(0)).unwrap();
                 let (records, gaps) = read_all(&mut store, id);
                 assert_eq!(gaps, []);
                 assert!(records.len() as u64 >= told[n].head, "{policy:?}, killed at call {call}");
             }
+        }
+    }
+}
+
+/// What a killed run left in the page cache is not shown before it is on the disk: the power goes right after it was.
+#[test]
+fn kill_and_then_a_power_cut_takes_nothing_that_was_shown_in_between() {
+    for idle_runs in [0, 1] {
+        for call in 0.. {
+            let disk = SimDisk::new();
+            disk.fail_at(call, Fault::PowerOff);
+            let _ = script(&disk, SyncPolicy::Always, 1, &mut Default::default());
+            if !disk.is_off() {
+                break;
+            }
+            disk.crash();
+            for run in 0..idle_runs {
+                open(&disk, SyncPolicy::Always, 10 + run).shutdown(at(0)).unwrap();
+            }
+            let mut store = Store::open(disk.clone(), options_for(SyncPolicy::Always, 2)).unwrap();
+            let told = ROOMS.map(|room| {
+                let id = store.open_room(room, 200, at(0)).unwrap();
+                let Position { epoch, head, .. } = store.position(id);
+                Told { epoch: epoch.0, head, life: 1 }
+            });
+            drop(store);
+            for seed in 0..6 {
+                let disk = disk.fork();
+                disk.power_cut(seed * 1000 + call);
+                check(
+                    &disk,
+                    SyncPolicy::Always,
+                    3,
+                    &told,
+                    &format!("killed at {call}, {idle_runs} idle runs, seed {seed}"),
+                );
+            }
+        }
+    }
+}
+
+/// The end of a run, and the start after a crash, wait for this store's files and not for everybody's.
+#[test]
+fn whole_file_system_is_synced_at_the_end_only_for_very_many_files() {
+    for policy in [SyncPolicy::Always, SyncPolicy::Interval { ms: 1000 }, SyncPolicy::Never] {
+        for (rooms, is_whole) in [(10, false), (600, true)] {
+            let disk = SimDisk::new();
+            let mut store = open(&disk, policy, 1);
+            for n in 0..rooms {
+                let id = store.open_room(&format!("{n}"), n, at(0)).unwrap();
+                append_many(&mut store, id, 1, 1);
+                commit(&mut store);
+                store.close_room(id);
+            }
+            let before = disk.whole_syncs();
+            store.shutdown(at(0)).unwrap();
+            drop(store);
+            let is_drained = policy != SyncPolicy::Never;
+            assert_eq!(disk.whole_syncs() > before, is_whole && !is_drained, "{policy:?}, {rooms} rooms");
+            disk.power_cut(rooms);
+            let mut store = open(&disk, policy, 2);
+            for n in 0..rooms {
+                let id = store.open_room(&format!("{n}"), 9999, at(0)).unwrap();
+                assert_eq!((store.position(id).epoch.0, store.position(id).head), (n, 1), "{policy:?}: {n} of {rooms}");
+            }
+            drop(store);
+            disk.crash();
+            let before = disk.whole_syncs();
+            open(&disk, policy, 3).open_room("0", 9999, at(0)).unwrap();
+            assert_eq!(disk.whole_syncs(), before, "{policy:?}: after a crash");
         }
     }
 }

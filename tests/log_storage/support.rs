@@ -2,15 +2,21 @@
 
 use std::path::PathBuf;
 
+use roomlog::clock::Now;
 use roomlog::log::sim::SimDisk;
 use roomlog::log::{Epoch, LogError, LogEvent, LogId, Options, ReadBuffer, Retention, Store, SyncPolicy};
 
 /// The data folder on the simulated disk.
 pub const DIR: &str = "/data";
 
+/// Both clocks at the same time.
+pub fn at(ms: u64) -> Now {
+    Now { monotonic_ms: ms, unix_ms: ms }
+}
+
 pub fn options(policy: SyncPolicy, run_id: u64) -> Options {
     let retention = Retention::default();
-    Options { dir: DIR.into(), policy, segment_bytes: 1 << 20, files_open_max: 16, retention, run_id }
+    Options { dir: DIR.into(), policy, segment_bytes: 1 << 20, files_open_max: 16, retention, run_id, opened: at(0) }
 }
 
 pub fn open(disk: &SimDisk, policy: SyncPolicy, run_id: u64) -> Store<SimDisk> {
@@ -37,10 +43,10 @@ pub fn append_many(store: &mut Store<SimDisk>, id: LogId, life: u64, count: usiz
 /// Writes and syncs until nothing is left to do.
 pub fn commit(store: &mut Store<SimDisk>) -> Vec<LogEvent> {
     let mut events = Vec::new();
-    store.write_dirty(0, &mut events);
-    while let Some(batch) = store.next_sync(u64::MAX) {
-        store.synced(batch.run(), 0, &mut events);
-        store.write_dirty(0, &mut events);
+    store.write_dirty(at(0), &mut events);
+    while let Some(batch) = store.next_sync(at(u64::MAX)) {
+        store.synced(batch.run(), at(0), &mut events);
+        store.write_dirty(at(0), &mut events);
     }
     events
 }
@@ -86,13 +92,13 @@ pub fn epoch_of(store: &Store<SimDisk>, id: LogId) -> Epoch {
 pub fn stored(policy: SyncPolicy, room: &str, count: usize, clean: bool) -> SimDisk {
     let disk = SimDisk::new();
     let mut store = open(&disk, policy, 1);
-    let id = store.open_room(room, 11, 0).expect("the room opens");
+    let id = store.open_room(room, 11, at(0)).expect("the room opens");
     for _ in 0..count {
         append_many(&mut store, id, 1, 1);
         commit(&mut store);
     }
     if clean {
-        store.shutdown(0).expect("the run ends cleanly");
+        store.shutdown(at(0)).expect("the run ends cleanly");
     }
     drop(store);
     disk
