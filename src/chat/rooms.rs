@@ -16,16 +16,21 @@ pub struct RoomKey(u32);
 impl RoomKey {
     /// The place in the table: small, and used again.
     #[must_use]
-    pub fn index(self) -> usize {
+    pub fn to_bits(self) -> u32 {
+        self.0
+    }
+
+    /// The key whose [`RoomKey::to_bits`] this is.
+    #[must_use]
+    pub fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+
+    fn index(self) -> usize {
         self.0 as usize
     }
 
-    /// The key of a place in the table.
-    ///
-    /// # Panics
-    /// More rooms than 32 bits count.
-    #[must_use]
-    pub fn from_index(index: usize) -> Self {
+    fn from_index(index: usize) -> Self {
         Self(u32::try_from(index).expect("fewer rooms than four billion"))
     }
 }

@@ -426,5 +426,5 @@ fn rooms_of_the_url_are_joined_at_once() {
 #[test]
 fn a_timer_of_a_room_that_is_gone_does_nothing() {
     let mut scene = Scene::new();
-    assert!(scene.handle(Input::Timer(Timer::Presence(RoomKey::from_index(7)))).is_empty());
+    assert!(scene.handle(Input::Timer(Timer::Presence(RoomKey::from_bits(7)))).is_empty());
 }

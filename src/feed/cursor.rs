@@ -14,25 +14,29 @@ use crate::{
 };
 
 /// How what a cursor reads is framed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// As `history` frames, up to where the log ended when the subscription began: what came later is news.
-    Replay {
-        /// The last sequence of the replay.
-        until: u64,
-        /// Told in the first frame.
-        reset: Option<Reset>,
-        /// One frame is sent even if there is nothing.
-        owes_frame: bool,
-        /// The last few messages of a plain join, which go in one frame.
-        recent: bool,
-    },
+    /// As `history` frames. Boxed, because it passes and subscriptions stay.
+    Replay(Box<Replay>),
     /// As `message` frames.
     Live,
 }
 
+/// A replay goes up to where the log ended when the subscription began: what came later is news.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Replay {
+    /// The last sequence of the replay.
+    pub until: u64,
+    /// Told in the first frame.
+    pub reset: Option<Reset>,
+    /// One frame is sent even if there is nothing.
+    pub owes_frame: bool,
+    /// The last few messages of a plain join, which go in one frame.
+    pub recent: bool,
+}
+
 /// A subscription.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Subscriber {
     pub id: SubscriberId,
     /// The next sequence to send.
@@ -45,8 +49,8 @@ pub(super) fn resolve(start: Start<'_>, position: &Position, epochs: &[(Epoch, u
     let Position { epoch: current, floor, head, .. } = *position;
     let Start::After { since, epoch } = start else {
         let next = floor.max((head + 1).saturating_sub(limits::JOIN_HISTORY_MESSAGES));
-        let recent = Phase::Replay { until: head, reset: None, owes_frame: false, recent: true };
-        return (next, if next > head { Phase::Live } else { recent });
+        let recent = Replay { until: head, reset: None, owes_frame: false, recent: true };
+        return (next, if next > head { Phase::Live } else { Phase::Replay(Box::new(recent)) });
     };
     let epoch_start = epochs.last().map_or(1, |&(_, last)| last + 1);
     let old = epoch.and_then(|epoch| epochs.iter().rev().find(|(old, _)| old.to_string() == epoch));
@@ -60,7 +64,7 @@ pub(super) fn resolve(start: Start<'_>, position: &Position, epochs: &[(Epoch, u
         _ => (since + 1, None),
     };
     let (next, reset) = if next < floor { (floor, reset.or(Some(Reset::Expired))) } else { (next, reset) };
-    (next, Phase::Replay { until: head, reset, owes_frame: true, recent: false })
+    (next, Phase::Replay(Box::new(Replay { until: head, reset, owes_frame: true, recent: false })))
 }
 
 /// The subscriber's side: in which rooms, and whether it is behind.
@@ -169,7 +173,7 @@ mod tests {
         let position = Position { epoch: NOW, floor, head: 100, next: 101 };
         let epoch = epoch.map(|epoch| epoch.to_string());
         match resolve(Start::After { since, epoch: epoch.as_deref() }, &position, &OLD) {
-            (next, Phase::Replay { reset, owes_frame: true, .. }) => (next, reset),
+            (next, Phase::Replay(replay)) if replay.owes_frame => (next, replay.reset),
             other => panic!("{other:?}"),
         }
     }
@@ -208,6 +212,11 @@ mod tests {
         assert_eq!(start(10, None, 50), (50, Some(Reset::Expired)));
         assert_eq!(start(49, Some(NOW), 50), (50, None));
         assert_eq!(start(10, Some(Epoch(9)), 50), (50, Some(Reset::EpochChanged)));
+    }
+
+    #[test]
+    fn what_exists_once_per_subscription_is_small() {
+        assert_eq!((size_of::<Subscriber>(), size_of::<Entry>()), (24, 32));
     }
 
     #[test]

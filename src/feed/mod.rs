@@ -9,6 +9,7 @@
 
 mod cursor;
 mod nonces;
+mod parked;
 mod replay;
 mod room;
 mod tail;
@@ -18,6 +19,7 @@ use std::rc::Rc;
 use self::{
     cursor::{Phase, Subscriptions},
     nonces::Verdict,
+    parked::Parked,
     room::{Pending, Room},
     tail::Tails,
 };
@@ -30,7 +32,13 @@ use crate::{
 
 /// A room's place in the caller's table; small, and used again after [`Feed::close`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RoomId(pub usize);
+pub struct RoomId(pub u32);
+
+impl RoomId {
+    fn index(self) -> usize {
+        self.0 as usize
+    }
+}
 
 /// A subscriber: a place in the caller's table of connections, and a number that tells it from earlier ones there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,6 +136,7 @@ pub enum Start<'a> {
 pub struct Feed<D: Disk, T> {
     store: Store<D>,
     rooms: Vec<Option<Room<T>>>,
+    parked: Parked<T>,
     /// Which room a log belongs to.
     by_log: Vec<RoomId>,
     subscriptions: Subscriptions,
@@ -145,6 +154,7 @@ impl<D: Disk, T> Feed<D, T> {
         Self {
             store,
             rooms: Vec::new(),
+            parked: Parked::default(),
             by_log: Vec::new(),
             subscriptions: Subscriptions::default(),
             tails: Tails::default(),
@@ -158,28 +168,40 @@ impl<D: Disk, T> Feed<D, T> {
     /// Takes a room into use. If its log cannot be opened the room is there all the same, and every use of the log
     /// fails. `entropy` becomes the epoch of a room that has none yet.
     pub fn open(&mut self, id: RoomId, name: Rc<str>, entropy: u64, now: Now) {
-        let log = self.store.open_room(&name, entropy, now);
-        if let Ok(log) = log {
+        let room = self.parked.take(&name).unwrap_or_else(|| {
+            let log = self.store.open_room(&name, entropy, now);
+            Room::new(name, log)
+        });
+        if let Ok(log) = room.log {
             self.by_log.resize(self.by_log.len().max(log.index() + 1), id);
             self.by_log[log.index()] = id;
         }
-        self.rooms.resize_with(self.rooms.len().max(id.0 + 1), || None);
-        let before = self.rooms[id.0].replace(Room::new(name, log));
+        self.rooms.resize_with(self.rooms.len().max(id.index() + 1), || None);
+        let before = self.rooms[id.index()].replace(room);
         debug_assert!(before.is_none(), "a room is closed before its place is used again");
     }
 
-    /// Gives a room up. Nobody is subscribed, and every draft is settled.
-    pub fn close(&mut self, id: RoomId) {
-        let room = self.rooms[id.0].take().expect("a room is opened before it is closed");
+    /// Gives a room up. Nobody is subscribed, and every draft is settled. If something was said in it, it stays open for
+    /// a while.
+    pub fn close(&mut self, id: RoomId, now: Now) {
+        let mut room = self.rooms[id.index()].take().expect("a room is opened before it is closed");
         debug_assert!(room.subscribers.is_empty() && room.is_settled());
-        if let Some(hot) = &room.hot {
-            self.tails.forget(&hot.tail);
-            let rooms = &self.rooms;
-            self.tails.sweep(|id, first| {
-                let hot = rooms.get(id.0).and_then(Option::as_ref).and_then(|room| room.hot.as_ref());
-                hot.is_some_and(|hot| hot.tail.binary_search_by_key(&first, |batch| batch.first).is_ok())
-            });
+        let Some(hot) = &mut room.hot else { return self.close_log(&room) };
+        self.tails.forget(&hot.tail);
+        hot.cool_down();
+        self.sweep_tails();
+        self.parked.put(room, now.monotonic_ms);
+        self.close_parked(now);
+    }
+
+    /// Closes rooms that nobody has come back to.
+    fn close_parked(&mut self, now: Now) {
+        while let Some(room) = self.parked.next_due(now.monotonic_ms) {
+            self.close_log(&room);
         }
+    }
+
+    fn close_log(&mut self, room: &Room<T>) {
         if let Ok(log) = room.log {
             self.store.close_room(log);
         }
@@ -256,7 +278,7 @@ impl<D: Disk, T> Feed<D, T> {
             }
         }
         let Position { epoch, next: sequence, .. } = self.store.position(log);
-        let room = self.rooms[id.0].as_mut().expect("looked up above");
+        let room = self.rooms[id.index()].as_mut().expect("looked up above");
         let hot = room.hot.as_mut().expect("warmed up above");
         let timestamp = hot.last_timestamp.max(now.unix_ms);
         let Draft { user, content, nonce } = *draft;
@@ -275,6 +297,7 @@ impl<D: Disk, T> Feed<D, T> {
 
     /// Writes what was appended: one write per room. Call once a turn.
     pub fn write(&mut self, now: Now, events: &mut Vec<FeedEvent<T>>) {
+        self.close_parked(now);
         let mut log_events = std::mem::take(&mut self.log_events);
         self.store.write_dirty(now, &mut log_events);
         self.take_log_events(log_events, events);
@@ -292,10 +315,10 @@ impl<D: Disk, T> Feed<D, T> {
         self.take_log_events(log_events, events);
     }
 
-    /// When the store wants [`Feed::next_sync`] to be called, on the monotonic clock.
+    /// When [`Feed::write`] and [`Feed::next_sync`] are to be called at the latest, on the monotonic clock.
     #[must_use]
     pub fn next_deadline_ms(&self) -> Option<u64> {
-        self.store.next_deadline_ms()
+        [self.store.next_deadline_ms(), self.parked.next_deadline_ms()].into_iter().flatten().min()
     }
 
     /// Makes everything durable and marks the run as cleanly ended.
@@ -332,7 +355,7 @@ impl<D: Disk, T> Feed<D, T> {
             events.push(FeedEvent::Settled { room: id, count });
         }
         if !batches.is_empty() {
-            let hot = self.rooms[id.0].as_mut().and_then(|room| room.hot.as_mut()).expect("it had appends");
+            let hot = self.rooms[id.index()].as_mut().and_then(|room| room.hot.as_mut()).expect("it had appends");
             self.tails.add(id, &batches);
             hot.tail.append(&mut batches);
             self.fresh.push(id);
@@ -356,7 +379,7 @@ impl<D: Disk, T> Feed<D, T> {
     /// Gives back the oldest published frames of any room while there are too many in memory.
     fn trim_tails(&mut self) {
         while let Some((id, first)) = self.tails.over_budget() {
-            let room = self.rooms.get_mut(id.0).and_then(Option::as_mut);
+            let room = self.rooms.get_mut(id.index()).and_then(Option::as_mut);
             if let Some(hot) = room.and_then(|room| room.hot.as_mut())
                 && hot.tail.front().is_some_and(|batch| batch.first == first)
             {
@@ -364,6 +387,14 @@ impl<D: Disk, T> Feed<D, T> {
                 self.tails.gone(&batch);
             }
         }
+    }
+
+    fn sweep_tails(&mut self) {
+        let rooms = &self.rooms;
+        self.tails.sweep(|id, first| {
+            let hot = rooms.get(id.index()).and_then(Option::as_ref).and_then(|room| room.hot.as_ref());
+            hot.is_some_and(|hot| hot.tail.binary_search_by_key(&first, |batch| batch.first).is_ok())
+        });
     }
 
     /// Puts a subscriber's cursor on a room's log, or moves it. It is behind until [`Feed::pull`] says otherwise.
@@ -374,7 +405,7 @@ impl<D: Disk, T> Feed<D, T> {
         let log = self.room(id).log?;
         let position = self.store.position(log);
         let (next, phase) = cursor::resolve(start, &position, self.store.epochs(log));
-        let room = self.rooms[id.0].as_mut().expect("looked up above");
+        let room = self.rooms[id.index()].as_mut().expect("looked up above");
         self.subscriptions.set(who, id, &mut room.subscribers, next, phase);
         Ok(position)
     }
@@ -394,7 +425,7 @@ impl<D: Disk, T> Feed<D, T> {
     }
 
     fn take_out(&mut self, id: RoomId, place: u32) {
-        let room = self.rooms[id.0].as_mut().expect("a room with subscribers is open");
+        let room = self.rooms[id.index()].as_mut().expect("a room with subscribers is open");
         room.subscribers.swap_remove(place as usize);
         if let Some(moved) = room.subscribers.get(place as usize) {
             self.subscriptions.moved(moved.id, id, place);
@@ -409,7 +440,7 @@ impl<D: Disk, T> Feed<D, T> {
     /// Hands what was published to every subscriber that was up to date and has room; the others are behind.
     pub fn deliver(&mut self, sink: &mut impl Sink) {
         for id in self.fresh.drain(..) {
-            let Some(room) = self.rooms[id.0].as_mut() else { continue };
+            let Some(room) = self.rooms[id.index()].as_mut() else { continue };
             let Some(hot) = room.hot.as_mut() else { continue };
             for batch in hot.undelivered() {
                 for subscriber in &mut room.subscribers {
@@ -458,12 +489,12 @@ impl<D: Disk, T> Feed<D, T> {
     }
 
     fn room(&self, id: RoomId) -> &Room<T> {
-        self.rooms[id.0].as_ref().expect("a room is open while it is used")
+        self.rooms[id.index()].as_ref().expect("a room is open while it is used")
     }
 
     /// The part of a room that only exists once something was said in it in this process.
     fn hot(&mut self, id: RoomId) -> &mut room::Hot<T> {
-        let room = self.rooms[id.0].as_mut().expect("a room is open while it is used");
+        let room = self.rooms[id.index()].as_mut().expect("a room is open while it is used");
         room.hot.as_mut().expect("a room with appends is warm")
     }
 
@@ -479,7 +510,7 @@ impl<D: Disk, T> Feed<D, T> {
             let last = self.buffer.records().last().and_then(|(_, payload)| crate::protocol::recorded::parse(payload));
             last_timestamp = last.map_or(0, |message| message.timestamp);
         }
-        let room = self.rooms[id.0].as_mut().expect("looked up above");
+        let room = self.rooms[id.index()].as_mut().expect("looked up above");
         room.hot = Some(Box::new(room::Hot::new(last_timestamp, head)));
         Ok(())
     }

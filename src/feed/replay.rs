@@ -4,7 +4,7 @@
 
 use super::{
     Feed, RoomId, Sink, SubscriberId,
-    cursor::{Phase, Subscriber},
+    cursor::{Phase, Replay, Subscriber},
 };
 use crate::{
     limits,
@@ -39,26 +39,34 @@ impl<D: Disk, T> Feed<D, T> {
 
     /// What a cursor reads next, if it is behind; the cursor moves.
     fn next_piece(&mut self, id: RoomId, place: usize) -> Option<Frame> {
-        let room = self.rooms[id.0].as_ref().expect("a room with subscribers is open");
+        let room = self.rooms[id.index()].as_ref().expect("a room with subscribers is open");
         let log = room.log.expect("a subscription has a log");
         let position = self.store.position(log);
-        let mut cursor = room.subscribers[place];
-        let frame = match cursor.phase {
-            Phase::Replay { until, owes_frame, .. } if owes_frame || cursor.next <= until => {
-                self.replay_piece(id, log, Position { head: until, ..position }, &mut cursor)
+        let mut cursor = room.subscribers[place].clone();
+        let frame = match &cursor.phase {
+            Phase::Replay(replay) if replay.owes_frame || cursor.next <= replay.until => {
+                let replay = replay.clone();
+                self.replay_piece(id, log, Position { head: replay.until, ..position }, &mut cursor, *replay)
             }
             _ => {
                 cursor.phase = Phase::Live;
                 if cursor.next > position.head { None } else { self.live_piece(id, log, &position, &mut cursor) }
             }
         };
-        self.rooms[id.0].as_mut().expect("looked up above").subscribers[place] = cursor;
+        self.rooms[id.index()].as_mut().expect("looked up above").subscribers[place] = cursor;
         frame
     }
 
     /// One `history` frame. The position's head is where the replay ends.
-    fn replay_piece(&mut self, id: RoomId, log: LogId, position: Position, cursor: &mut Subscriber) -> Option<Frame> {
-        let Phase::Replay { until, reset, recent, .. } = cursor.phase else { return None };
+    fn replay_piece(
+        &mut self,
+        id: RoomId,
+        log: LogId,
+        position: Position,
+        cursor: &mut Subscriber,
+        replay: Replay,
+    ) -> Option<Frame> {
+        let Replay { until, reset, recent, .. } = replay;
         let bytes_max = if recent { limits::HISTORY_FRAME_BYTES_MAX } else { limits::REPLAY_FRAME_BYTES_MAX };
         if cursor.next <= until {
             self.read(log, cursor.next, limits::HISTORY_LIMIT_MAX.min(until - cursor.next + 1), bytes_max).ok()?;
@@ -67,7 +75,11 @@ impl<D: Disk, T> Feed<D, T> {
             self.read(log, u64::MAX, 1, 0).ok()?; // beyond every end: nothing
         }
         let more = cursor.next <= until;
-        cursor.phase = if more { Phase::Replay { until, reset: None, owes_frame: false, recent } } else { Phase::Live };
+        cursor.phase = if more {
+            Phase::Replay(Box::new(Replay { reset: None, owes_frame: false, ..replay }))
+        } else {
+            Phase::Live
+        };
         let mut json = Vec::new();
         self.encode_history(id, &position, more, reset, &mut json);
         Some(Frame::text(&json))

@@ -70,6 +70,11 @@ impl<T> Hot<T> {
         self.delivered
     }
 
+    /// Gives back what can be had again from the log.
+    pub fn cool_down(&mut self) {
+        (self.tail, self.nonces) = (VecDeque::new(), None);
+    }
+
     pub fn remember_nonce(&mut self, user: &str, nonce: &str, sequence: u64) {
         if let Some(nonces) = &mut self.nonces {
             nonces.insert(user, nonce, sequence);

@@ -404,12 +404,12 @@ fn the_tail_in_memory_is_bounded_and_given_back() {
         hot.tail.iter().map(|batch| batch.frame.len()).sum::<usize>()
     };
     assert!((500_000..=1024 * 1024).contains(&bytes(&scene)), "{}", bytes(&scene));
-    scene.feed.close(ROOM);
+    scene.feed.close(ROOM, scene.now);
     for round in 0..50 {
         scene.feed.open(ROOM, "r".into(), 7, scene.now);
         scene.append(&round.to_string(), None, 0);
         scene.commit();
-        scene.feed.close(ROOM);
+        scene.feed.close(ROOM, scene.now);
     }
     scene.feed.open(ROOM, "r".into(), 7, scene.now);
     assert_eq!(scene.history(HistoryRange::Since { since: 449, limit: 1 })["data"]["head"], 450);
@@ -440,4 +440,25 @@ fn a_copied_log_is_a_new_epoch_and_old_messages_keep_theirs() {
     scene.subscribe(1, start);
     let frames = scene.given(1);
     assert_eq!((&frames[0]["data"]["reset"], &frames[0]["data"]["messages"][0]["sequence"]), (&Value::Null, &2.into()));
+}
+
+#[test]
+fn a_room_that_is_left_and_entered_again_was_never_closed() {
+    let mut scene = Scene::new();
+    scene.fill(1..=3);
+    let epoch = scene.feed.position(ROOM).unwrap().epoch;
+    let files_of = |scene: &Scene| std::fs::read_dir(scene.folder.0.join("rooms/r")).unwrap().count();
+    let files = files_of(&scene);
+    scene.feed.close(ROOM, scene.now);
+    assert_eq!(scene.feed.next_deadline_ms(), Some(scene.now.monotonic_ms + 30_000));
+    let other = RoomId(4);
+    scene.feed.open(other, "r".into(), entropy(), scene.now);
+    scene.feed.append(other, &Draft { user: "a", content: "b", nonce: None }, scene.now, 9, &mut scene.events);
+    let events = scene.commit();
+    assert!(matches!(events[0], FeedEvent::Stored { ticket: 9, room, sequence: 4, .. } if room == other));
+    assert_eq!((scene.feed.position(other).unwrap().epoch, files_of(&scene)), (epoch, files));
+    scene.feed.close(other, scene.now);
+    scene.now.monotonic_ms += 30_000;
+    scene.commit();
+    assert_eq!(scene.feed.next_deadline_ms(), None, "now it is closed");
 }

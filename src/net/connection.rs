@@ -127,6 +127,11 @@ pub(super) struct Connection<S> {
 }
 
 impl<S: Socket> Connection<S> {
+    /// The socket, to ask it about itself.
+    pub fn socket(&self) -> &S {
+        &self.socket
+    }
+
     /// A connection that was just accepted.
     pub fn new(id: ConnId, socket: S, now_ms: u64) -> Self {
         Connection {

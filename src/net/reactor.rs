@@ -52,7 +52,6 @@ impl Socket for TcpStream {
 /// A connection with what the loop keeps about it.
 struct Slot {
     connection: Connection<TcpStream>,
-    peer: SocketAddr,
     /// The earliest entry in the wheel for it; later ones are stale.
     timer_at_ms: u64,
     /// It is in `ready`, in `marked`, in `finished`.
@@ -310,7 +309,7 @@ impl Reactor {
 
     /// The other end of `conn`.
     pub fn peer_addr(&self, conn: ConnId) -> Option<SocketAddr> {
-        self.slot(conn).map(|slot| slot.peer)
+        self.slot(conn)?.connection.socket().peer_addr().ok()
     }
 
     fn slot(&self, id: ConnId) -> Option<&Slot> {
@@ -365,9 +364,9 @@ impl Reactor {
         for _ in 0..ACCEPTS_PER_TURN {
             let Some(listener) = self.listener.as_ref().filter(|_| self.acceptable) else { return };
             match listener.accept() {
-                Ok((socket, peer)) => {
+                Ok((socket, _)) => {
                     self.accept_failing = false;
-                    self.admit(socket, peer);
+                    self.admit(socket);
                 }
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => self.acceptable = false,
@@ -384,7 +383,7 @@ impl Reactor {
         }
     }
 
-    fn admit(&mut self, mut socket: TcpStream, peer: SocketAddr) {
+    fn admit(&mut self, mut socket: TcpStream) {
         let excess = (self.slots.len() + 1).saturating_sub(self.config.connections_max);
         if excess > REFUSALS_MAX {
             return;
@@ -403,7 +402,7 @@ impl Reactor {
         }
         let connection = Connection::new(id, socket, self.now_ms);
         let (in_ready, in_marked, in_finished) = (false, false, false);
-        self.slots.insert(Slot { connection, peer, timer_at_ms: u64::MAX, in_ready, in_marked, in_finished });
+        self.slots.insert(Slot { connection, timer_at_ms: u64::MAX, in_ready, in_marked, in_finished });
         self.call(id, |connection, turn| {
             if excess > 0 {
                 connection.refuse(Refusal::Overloaded, turn);

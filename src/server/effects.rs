@@ -33,7 +33,7 @@ impl Sink for Outgoing<'_> {
 }
 
 fn room_id(room: RoomKey) -> RoomId {
-    RoomId(room.index())
+    RoomId(room.to_bits())
 }
 
 impl Server {
@@ -51,7 +51,7 @@ impl Server {
                 self.broadcast(room, None, &event.to_vec(None));
             }
             Effect::OpenRoom { room, name } => self.feed.open(room_id(room), name, self.entropy.u64()?, now),
-            Effect::CloseRoom { room } => self.feed.close(room_id(room)),
+            Effect::CloseRoom { room } => self.feed.close(room_id(room), now),
             Effect::Subscribe { client, id, room, since, epoch } => {
                 let start = match since {
                     None => Start::Recent,
@@ -86,7 +86,7 @@ impl Server {
             }
             FeedEvent::Rejected { ticket, why } => self.reject(ticket.client, ticket.id.as_deref(), why),
             FeedEvent::Settled { room, count } => {
-                self.input(now, Input::Settled { room: RoomKey::from_index(room.0), count })?;
+                self.input(now, Input::Settled { room: RoomKey::from_bits(room.0), count })?;
             }
             FeedEvent::ReadOnly { name } => {
                 log::error!("room {name:?}: the log failed; it takes no messages until the server is restarted");
