@@ -97,7 +97,7 @@ fn append_batched(dir: &Path, batch: u64) {
             std::fs::remove_dir_all(&data).expect("the folder is ours");
             std::fs::create_dir_all(&data).expect("the folder is writable");
         }
-        let mut other = |batch, checked| {
+        let other = |batch, checked| {
             let taken = seconds(|| append_bare(&data, batch, checked));
             std::fs::remove_file(data.join("bare")).expect("the file is ours");
             taken
