@@ -69,10 +69,12 @@ pub const PRESENCE_COUNT_INTERVAL_MS: u64 = 1_000;
 
 /// Encoded messages kept in memory for readers that are a little behind, over all rooms, in bytes.
 pub const TAIL_BYTES_MAX: usize = 1024 * 1024;
-/// Log files held open at once.
-pub const LOG_FILES_OPEN_MAX: usize = 512;
+/// Log files that may be held open at once however many connections there are.
+pub const LOG_FILES_OPEN_MIN: usize = 512;
+/// Log files held open at once while there are descriptors to spare.
+pub const LOG_FILES_OPEN_MAX: usize = 4_096;
 /// Descriptors kept back from connections for the log, the listener and the poll.
-pub const DESCRIPTORS_RESERVED: u64 = LOG_FILES_OPEN_MAX as u64 + 64;
+pub const DESCRIPTORS_RESERVED: usize = LOG_FILES_OPEN_MIN + 64;
 /// Default size at which a log segment is sealed, in bytes.
 pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 /// Log bytes between two entries of a sparse index.

@@ -119,7 +119,7 @@ fn open_store(command: &LogCommand) -> Result<(Store, Now), LogCommandError> {
         dir: command.data.clone(),
         policy: SyncPolicy::Always,
         segment_bytes: limits::SEGMENT_BYTES,
-        files_open_max: limits::LOG_FILES_OPEN_MAX,
+        files_open_max: limits::LOG_FILES_OPEN_MIN,
         retention: Retention::default(),
         run_id: entropy()?,
         opened: now,

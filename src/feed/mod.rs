@@ -315,6 +315,11 @@ impl<D: Disk, T> Feed<D, T> {
         self.take_log_events(log_events, events);
     }
 
+    /// Allows another number of open log files, at least 1.
+    pub fn set_files_open_max(&mut self, max: usize) {
+        self.store.set_files_open_max(max);
+    }
+
     /// When [`Feed::write`] and [`Feed::next_sync`] are to be called at the latest, on the monotonic clock.
     #[must_use]
     pub fn next_deadline_ms(&self) -> Option<u64> {

@@ -43,7 +43,7 @@ struct Slot<F> {
 
 /// The least recently used file is closed first, pinned ones never.
 ///
-/// Invariant: at most `max` files.
+/// Invariant: at most `max` files, but for pinned ones when `max` was lowered.
 pub(crate) struct Files<F> {
     slots: HashMap<FileKey, Slot<F>, BuildHasherDefault<KeyHasher>>,
     max: usize,
@@ -62,17 +62,25 @@ impl<F> Files<F> {
         Some(Arc::clone(&slot.file))
     }
 
+    /// Allows another number of files, at least 1, and closes those that are too many.
+    pub fn set_max(&mut self, max: usize) {
+        self.max = max.max(1);
+        while self.slots.len() > self.max && self.close_oldest() {}
+    }
+
     /// Whether `key` is open or could be, after closing another.
     pub fn has_room_for(&mut self, key: FileKey) -> bool {
-        if self.slots.contains_key(&key) || self.slots.len() < self.max {
-            return true;
-        }
+        self.slots.contains_key(&key)
+            || self.slots.len() < self.max
+            || (self.close_oldest() && self.slots.len() < self.max)
+    }
+
+    /// False if there is none that may be closed.
+    fn close_oldest(&mut self) -> bool {
         // Linear, but a miss costs an open(2), which takes longer than a look at all the slots.
         let oldest = self.slots.iter().filter(|(_, slot)| !slot.pinned).min_by_key(|(_, slot)| slot.used);
-        match oldest.map(|(&key, _)| key) {
-            Some(key) => self.slots.remove(&key).is_some(),
-            None => false,
-        }
+        let oldest = oldest.map(|(&key, _)| key);
+        oldest.is_some_and(|key| self.slots.remove(&key).is_some())
     }
 
     /// Keeps a file open if there is room; without room it is closed with the last handle to it.
@@ -82,7 +90,6 @@ impl<F> Files<F> {
             self.clock += 1;
             self.slots.insert(key, Slot { file: Arc::clone(&file), used: self.clock, pinned: false });
         }
-        debug_assert!(self.slots.len() <= self.max);
         file
     }
 
@@ -124,5 +131,22 @@ mod tests {
         assert!(files.get((4, 1)).is_none());
         files.pin((3, 1), false);
         assert!(files.has_room_for((4, 1)));
+    }
+
+    #[test]
+    fn a_lower_bound_closes_all_but_pinned_files() {
+        let mut files = Files::new(8);
+        (1..=6).for_each(|room| {
+            files.insert((room, 1), room);
+        });
+        files.pin((1, 1), true);
+        files.pin((2, 1), true);
+        files.set_max(1);
+        assert_eq!(files.len(), 2);
+        assert!(!files.has_room_for((7, 1)));
+        files.pin((2, 1), false);
+        assert!(!files.has_room_for((7, 1)), "one more still has to go");
+        files.pin((1, 1), false);
+        assert!(files.has_room_for((7, 1)));
     }
 }

@@ -155,6 +155,11 @@ impl<D: Disk> Store<D> {
         self.damaged_rooms.len()
     }
 
+    /// Allows another number of open log files, at least 1.
+    pub fn set_files_open_max(&mut self, max: usize) {
+        self.files.set_max(max);
+    }
+
     /// Log files that are open now.
     pub fn files_open(&self) -> usize {
         self.files.len()

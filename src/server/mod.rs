@@ -78,6 +78,8 @@ struct Server {
     feed: Feed<RealDisk, Ticket>,
     jobs: Jobs<RealDisk>,
     web: Web,
+    /// Descriptors that the process may have.
+    descriptors: usize,
     links: Links,
     backlog: Backlog,
     timers: Wheel<Timer>,
@@ -100,7 +102,8 @@ impl Server {
         let mut entropy = Entropy::default();
         let store = Store::open(RealDisk, store_options(&config, entropy.u64()?, now))?;
         let address = config.address();
-        let mut net = Reactor::bind(address, net_config(&config), now.monotonic_ms)
+        let descriptors = raise_descriptors();
+        let mut net = Reactor::bind(address, net_config(&config, descriptors), now.monotonic_ms)
             .map_err(|source| ServerError::Listen { address, source })?;
         let mut signals = Signals::new([SIGTERM, SIGINT])?;
         net.register(&mut signals, SIGNALS)?;
@@ -120,6 +123,7 @@ impl Server {
             feed: Feed::new(store),
             jobs: Jobs::start(waker)?,
             web: Web::new(config.public, config.allow_origin),
+            descriptors,
             links: Links::default(),
             backlog: Backlog::default(),
             timers: Wheel::new(now.monotonic_ms),
@@ -147,6 +151,9 @@ impl Server {
         self.net_events = events;
         self.work_off(now)?;
         self.fire_timers(now)?;
+        // Half of what connections leave is for logs, which give it back as they come.
+        let free = self.descriptors.saturating_sub(self.net.open_connections());
+        self.feed.set_files_open_max((free / 2).clamp(limits::LOG_FILES_OPEN_MIN, limits::LOG_FILES_OPEN_MAX));
         self.feed.write(now, &mut self.feed_events);
         self.publish(now)?;
         self.net.flush(now.monotonic_ms, &mut self.net_events);
@@ -298,7 +305,7 @@ fn store_options(config: &Config, run_id: u64, opened: Now) -> Options {
         dir: config.data.clone(),
         policy,
         segment_bytes: limits::SEGMENT_BYTES,
-        files_open_max: limits::LOG_FILES_OPEN_MAX,
+        files_open_max: limits::LOG_FILES_OPEN_MIN,
         retention: Retention {
             age_ms: config.retain_age_ms,
             messages: config.retain_messages,
@@ -309,26 +316,25 @@ fn store_options(config: &Config, run_id: u64, opened: Now) -> Options {
     }
 }
 
-fn net_config(config: &Config) -> NetConfig {
+fn net_config(config: &Config, descriptors: usize) -> NetConfig {
     NetConfig {
         heartbeat_ms: config.heartbeat_ms,
         idle_timeout_ms: config.offline_timeout_ms,
         idle_close_code: close::NO_HEARTBEAT,
         write_timeout_ms: config.write_timeout_ms,
         message_bytes_max: config.message_bytes_max(),
-        connections_max: connections_max(),
+        connections_max: descriptors.saturating_sub(limits::DESCRIPTORS_RESERVED).max(16),
         ..NetConfig::default()
     }
 }
 
-/// Raises the limit of descriptors as far as it goes; some are kept back.
-fn connections_max() -> usize {
+/// Raises the limit of descriptors as far as it goes, and tells it.
+fn raise_descriptors() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
     let descriptors = if raised.is_ok() { maximum } else { current };
-    let free = descriptors.map_or(u64::from(u32::MAX), |all| all.saturating_sub(limits::DESCRIPTORS_RESERVED).max(16));
-    usize::try_from(free).unwrap_or(usize::MAX)
+    descriptors.map_or(usize::MAX, |all| usize::try_from(all).unwrap_or(usize::MAX))
 }
 
 /// Tells people and scripts where the server is. Without a stdout there is nobody to tell.
