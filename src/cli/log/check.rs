@@ -42,7 +42,7 @@ fn look(command: &LogCommand, files: RoomFiles) -> Result<(RoomFiles, Damage), L
     Ok((files, damage))
 }
 
-fn messages(count: u64) -> String {
+pub(super) fn messages(count: u64) -> String {
     if count == 1 { "1 message".to_owned() } else { format!("{count} messages") }
 }
 

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use super::check::messages;
 use super::{LogCommandError, entropy, of_room, open_store, printing, visible};
 use crate::clock::Now;
 use crate::config::LogCommand;
@@ -147,8 +148,9 @@ pub fn import(
     result.and(committed)?;
     writeln!(
         out,
-        "{}: imported {imported} messages as {first} to {}",
+        "{}: imported {} as {first} to {}",
         visible(room),
+        messages(imported),
         first + imported - 1.min(imported)
     )
     .map_err(printing)?;
