@@ -233,3 +233,41 @@ fn a_repair_that_was_killed_is_done_again_and_nothing_readable_is_lost() {
     }
     assert!(killed >= 8, "only {killed} repairs were killed");
 }
+
+/// Reads everything as a server does; the gaps, and whether any of them is news.
+fn gaps(data: &Data) -> (Vec<(u64, u64)>, bool) {
+    let mut store = store(data, 79);
+    let id = store.open_room("room", 6, NOW).expect("it opens");
+    let (mut next, mut gaps, mut buffer) = (1, Vec::new(), roomlog::log::ReadBuffer::default());
+    while next <= store.position(id).head {
+        store.read(id, next, 100, 1 << 20, &mut buffer).expect("readable");
+        gaps.extend(buffer.gap);
+        next = buffer.next;
+    }
+    (gaps, store.rooms_damaged() > 0)
+}
+
+#[test]
+fn a_loss_beside_one_that_is_written_down_is_found_and_both_are_one_gap() {
+    let (data, _) = filled();
+    let at = first_of(&segments(&data)[1]) + 3; // not where a segment ends, which ends a gap too
+    for (sequence, gap) in [(at, (at, at)), (at - 1, (at - 1, at)), (at + 1, (at - 1, at + 1))] {
+        flip(&data, sequence);
+        let (_, said) = log(&data, &["verify", "room"]);
+        assert!(said.contains(&format!("message {sequence} is lost\n")), "{said}");
+        assert_eq!(log(&data, &["repair", "room", "--yes"]).0, 0);
+        assert_eq!(log(&data, &["verify", "room"]).0, 0);
+        assert_eq!(gaps(&data), (vec![gap], false), "what is written down is no news");
+    }
+}
+
+#[test]
+fn a_loss_on_both_sides_of_a_restart_is_one_gap() {
+    let (data, _) = filled();
+    fill(&data, 2, MESSAGES + 1, MESSAGES + 3);
+    flip(&data, MESSAGES);
+    flip(&data, MESSAGES + 1);
+    assert_eq!(log(&data, &["repair", "room", "--yes"]).0, 0);
+    assert_eq!(log(&data, &["verify", "room"]).0, 0);
+    assert_eq!(gaps(&data), (vec![(MESSAGES, MESSAGES + 1)], false), "what is written down is no news");
+}

@@ -275,8 +275,12 @@ impl Walk {
             let next = scanner.offset();
             match line {
                 Line::Record { sequence, payload, .. } if scanner.is_control(&payload) && sequence >= self.last => {
-                    let is_known = matches!(Control::parse(scanner.payload(&payload)), Some(Control::Lost { .. }));
-                    self.lose_until(sequence + 1, is_known, found);
+                    let lost = match Control::parse(scanner.payload(&payload)) {
+                        Some(Control::Lost { from, .. }) => Some(from),
+                        _ => None,
+                    };
+                    self.lose_until(lost.unwrap_or(sequence + 1), false, found);
+                    self.lose_until(sequence + 1, true, found);
                 }
                 Line::Record { sequence, payload, .. } if sequence > self.last => {
                     self.lose_until(sequence, false, found);

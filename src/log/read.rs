@@ -231,7 +231,11 @@ fn collect<F: DiskFile>(
             }
             Line::Record { payload, .. } => {
                 if let Some(Control::Lost { from, to }) = Control::parse(scanner.payload(payload)) {
-                    known = Some((from, to));
+                    // Repairs after repairs leave several, side by side, where one gap is.
+                    known = match known {
+                        Some((start, end)) if from <= end + 1 => Some((start, to)),
+                        _ => Some((from, to)),
+                    };
                 }
                 None
             }

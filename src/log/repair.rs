@@ -149,8 +149,9 @@ impl Rewrite<'_> {
             if before < self.last {
                 continue;
             }
-            if !matches!(Control::parse(scanner.payload(&payload)), Some(Control::Lost { .. })) {
-                self.lose_through(before, seed);
+            match Control::parse(scanner.payload(&payload)).filter(|_| is_control) {
+                Some(Control::Lost { from, .. }) => self.lose_through(from.saturating_sub(1), seed),
+                _ => self.lose_through(before, seed),
             }
             self.last = sequence;
             record::encode(&mut self.out, seed, sequence, barrier, scanner.payload(&payload));
