@@ -271,3 +271,55 @@ fn a_loss_on_both_sides_of_a_restart_is_one_gap() {
     assert_eq!(log(&data, &["verify", "room"]).0, 0);
     assert_eq!(gaps(&data), (vec![(MESSAGES, MESSAGES + 1)], false), "what is written down is no news");
 }
+
+/// Two epochs, of which the first ends with message `MESSAGES`; both, and the first segment of the second.
+fn two_epochs() -> (Data, [Epoch; 2], PathBuf) {
+    let (data, old) = filled();
+    let last = segments(&data).pop().expect("many");
+    let copy = last.with_extension("copy");
+    fs::copy(&last, &copy).and_then(|_| fs::rename(&copy, &last)).expect("a restored file begins an epoch");
+    let new = fill(&data, 2, MESSAGES + 1, MESSAGES + 3);
+    assert_ne!(new, old);
+    let path = segments(&data).into_iter().find(|path| first_of(path) == MESSAGES + 1).expect("it begins a segment");
+    (data, [old, new], path)
+}
+
+fn spoil_header(path: &Path) {
+    let mut text = fs::read(path).expect("readable");
+    text[60] ^= 1;
+    fs::write(path, text).expect("writable");
+}
+
+fn epochs(data: &Data) -> Vec<(Epoch, u64)> {
+    let mut store = store(data, 80);
+    let id = store.open_room("room", 7, NOW).expect("it opens");
+    store.epochs(id).to_vec()
+}
+
+#[test]
+fn the_last_segments_header_is_not_guessed_to_go_on_with_the_epoch_before() {
+    let (data, [old, new], path) = two_epochs();
+    assert_eq!(segments(&data).last(), Some(&path));
+    spoil_header(&path);
+    assert_eq!(log(&data, &["repair", "room", "--yes"]).0, 0);
+    let epochs = epochs(&data);
+    let ends: Vec<u64> = epochs.iter().filter(|(epoch, _)| *epoch == old).map(|&(_, last)| last).collect();
+    assert_eq!(ends, [MESSAGES], "positions of the first epoch are good up to its end, not up to the repair");
+    assert!(epochs.iter().all(|&(epoch, _)| epoch != new), "which epoch the segment had, nobody can know: {epochs:?}");
+    assert_eq!(log(&data, &["verify", "room"]).0, 0);
+    assert_eq!(exported(&data), (1..=MESSAGES + 3).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_sealed_segments_header_is_made_from_what_later_ones_tell() {
+    let (data, [old, new], path) = two_epochs();
+    fill(&data, 3, MESSAGES + 4, MESSAGES + 40);
+    assert_ne!(segments(&data).last(), Some(&path));
+    spoil_header(&path);
+    assert_eq!(log(&data, &["repair", "room", "--yes"]).0, 0);
+    let line = fs::read_to_string(&path).expect("text").lines().next().expect("a header").to_owned();
+    let header: Value = serde_json::from_str(&line[34..]).expect("JSON");
+    assert_eq!(header["epoch"], new.to_string());
+    assert_eq!(header["epochs"], serde_json::json!([[old.to_string(), MESSAGES]]));
+    assert_eq!(epochs(&data), [(old, MESSAGES), (new, MESSAGES + 40)]);
+}

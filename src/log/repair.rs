@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use super::control::{Control, Header};
 use super::disk::{Disk, DiskFile, RealDisk, write_full};
-use super::inspect::{Batch, Found, RoomFiles, SegmentFile, header};
+use super::inspect::{Batch, Found, RoomFiles, header};
 use super::scan::{Line, Scanner};
 use super::store::{Store, remove_if_there};
 use super::types::{Epoch, LogId};
@@ -88,31 +88,37 @@ impl Store<RealDisk> {
         let damaged: BTreeSet<u64> = spots.chain(damage.lost.iter().filter_map(|&(from, _)| of(from))).collect();
         let mut kept = Vec::new();
         for &first in &damaged {
-            kept.push(self.rewrite(files, first)?);
+            kept.push(self.rewrite(files, first, fresh, now)?);
         }
-        let id = self.open_with_new_epoch(&files.room, fresh, now)?;
-        let epoch = self.position(id).epoch;
-        self.close_room(id);
+        let epoch = self.begin_epoch_of(&files.room, fresh, now)?;
         Ok(Repaired { kept, epoch })
     }
 
-    fn open_with_new_epoch(&mut self, room: &str, fresh: u64, now: Now) -> io::Result<LogId> {
+    fn begin_epoch_of(&mut self, room: &str, fresh: u64, now: Now) -> io::Result<Epoch> {
         let opened = self.recover_room(room, Epoch(fresh), now, true)?;
-        match opened.read_only {
-            true => Err(io::Error::other("the new epoch could not be written")),
-            false => Ok(LogId(self.rooms.insert(opened) as u32)),
+        if opened.read_only {
+            return Err(io::Error::other("the new epoch could not be written"));
         }
+        let id = LogId(self.rooms.insert(opened) as u32);
+        let epoch = self.position(id).epoch;
+        self.close_room(id);
+        Ok(epoch)
     }
 
     /// Keeps a segment beside, and puts one without damage in its place.
-    fn rewrite(&self, files: &RoomFiles, first: u64) -> io::Result<PathBuf> {
+    fn rewrite(&self, files: &RoomFiles, first: u64, fresh: u64, now: Now) -> io::Result<PathBuf> {
         let (path, beside) = (files.path(first), self.free_path(&files.dir, |n| name::damaged(first, n))?);
         std::fs::copy(&path, &beside)?;
         File::open(&beside)?.sync_data()?;
         let temporary = files.dir.join(name::segment(first) + ".new");
         remove_if_there(&*self.disk, &temporary)?;
         let new = self.disk.create(&temporary)?;
-        Rewrite { files, first, out: Vec::new(), written: 0, last: first - 1, new: &new }.run(&File::open(&path)?)?;
+        let seed = record::seed(&files.room);
+        let out = match header(&path, seed)? {
+            Some(_) => Vec::new(),
+            None => new_header(files, first, Epoch(!fresh), now)?.line(seed),
+        };
+        Rewrite { files, first, out, written: 0, last: first - 1, new: &new }.run(&File::open(&path)?)?;
         new.sync_data()?;
         remove_if_there(&*self.disk, &files.dir.join(name::sidecar(first)))?;
         self.disk.sync_dir(&files.dir)?;
@@ -120,6 +126,35 @@ impl Store<RealDisk> {
         self.disk.sync_dir(&files.dir)?;
         Ok(beside)
     }
+}
+
+/// A header in place of one that is unreadable. A later segment's tells which epoch it was. Where there is none it is
+/// `unknown`, a name that no client has: the epoch before may have ended with its segment, and a position of it that is
+/// honoured too far would hide messages.
+fn new_header(files: &RoomFiles, first: u64, unknown: Epoch, now: Now) -> io::Result<Header> {
+    let seed = record::seed(&files.room);
+    let (before, after) = files.segments.split_at(files.segments.partition_point(|segment| segment.first < first));
+    for later in after.iter().filter(|segment| segment.first > first) {
+        if let Some(Header { epoch, mut epochs, created_ms, .. }) = header(&files.path(later.first), seed)? {
+            let ended = epochs.partition_point(|&(_, last)| last < first);
+            let epoch = epochs.get(ended).map_or(epoch, |&(epoch, _)| epoch);
+            epochs.truncate(ended);
+            let mut fresh = Header::new(&files.room, epoch, first, created_ms);
+            fresh.epochs = epochs;
+            return Ok(fresh);
+        }
+    }
+    let mut end = first - 1;
+    for earlier in before.iter().rev() {
+        if let Some(Header { epoch, mut epochs, created_ms, .. }) = header(&files.path(earlier.first), seed)? {
+            epochs.push((epoch, end));
+            let mut fresh = Header::new(&files.room, unknown, first, created_ms);
+            fresh.epochs = epochs;
+            return Ok(fresh);
+        }
+        end = earlier.first - 1;
+    }
+    Ok(Header::new(&files.room, unknown, first, now.unix_ms))
 }
 
 /// One segment on its way to a new file.
@@ -135,11 +170,6 @@ struct Rewrite<'a> {
 impl Rewrite<'_> {
     fn run(mut self, old: &File) -> io::Result<()> {
         let seed = record::seed(&self.files.room);
-        if header(&self.files.path(self.first), seed)?.is_none()
-            && let Some(header) = self.neighbours_header(seed)?
-        {
-            self.out = header.line(seed);
-        }
         let mut window = Vec::new();
         let mut scanner = Scanner::new(old, seed, 0..DiskFile::len(old)?, &mut window);
         while let Some(line) = scanner.next()? {
@@ -162,21 +192,6 @@ impl Rewrite<'_> {
         let next = self.files.segments.iter().find(|segment| segment.first > self.first);
         self.lose_through(next.map_or(self.last, |next| next.first - 1), seed);
         self.flush()
-    }
-
-    /// A header like that of the segment before or after, whose epoch is the best guess.
-    fn neighbours_header(&self, seed: u32) -> io::Result<Option<Header>> {
-        let (after, before): (Vec<&SegmentFile>, Vec<&SegmentFile>) =
-            self.files.segments.iter().partition(|other| other.first > self.first);
-        let others = before.iter().rev().chain(&after).filter(|other| other.first != self.first);
-        for other in others {
-            if let Some(found) = header(&self.files.path(other.first), seed)? {
-                let mut fresh = Header::new(&found.room, found.epoch, self.first, found.created_ms);
-                fresh.epochs = found.epochs;
-                return Ok(Some(fresh));
-            }
-        }
-        Ok(None)
     }
 
     fn lose_through(&mut self, to: u64, seed: u32) {
