@@ -323,3 +323,30 @@ fn a_sealed_segments_header_is_made_from_what_later_ones_tell() {
     assert_eq!(header["epochs"], serde_json::json!([[old.to_string(), MESSAGES]]));
     assert_eq!(epochs(&data), [(old, MESSAGES), (new, MESSAGES + 40)]);
 }
+
+#[test]
+fn a_repair_killed_before_it_ended_is_found_and_ends_in_a_new_epoch() {
+    let strace = Command::new("strace").arg("-V").output().is_ok_and(|output| output.status.success());
+    if !strace {
+        println!("skipped: there is no strace to kill a repair with");
+        return;
+    }
+    for nth in 1.. {
+        let (data, epoch) = filled();
+        flip(&data, 15);
+        let inject = format!("inject=openat:signal=KILL:when={nth}");
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=openat", "-e", &inject]);
+        command.arg(env!("CARGO_BIN_EXE_roomlog")).args(["log", "repair", "room", "--yes", "--data"]).arg(data.path());
+        let was_killed = command.stdin(Stdio::null()).output().expect("strace starts").status.code().is_none();
+        assert_eq!(log(&data, &["repair", "room", "--yes"]).0, 0, "{inject}");
+        assert_eq!(log(&data, &["verify", "room"]).0, 0, "{inject}");
+        let left: Vec<u64> = (1..=MESSAGES).filter(|&sequence| sequence != 15).collect();
+        assert_eq!(exported(&data), left, "{inject}");
+        assert_ne!(fill(&data, 9, MESSAGES + 1, MESSAGES + 1), epoch, "{inject}");
+        if !was_killed {
+            assert!(nth > 10, "only {} repairs were killed", nth - 1);
+            break;
+        }
+    }
+}

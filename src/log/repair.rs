@@ -87,10 +87,14 @@ impl Store<RealDisk> {
         let spots = damage.spots.iter().map(|&(segment, ..)| segment);
         let damaged: BTreeSet<u64> = spots.chain(damage.lost.iter().filter_map(|&(from, _)| of(from))).collect();
         let mut kept = Vec::new();
+        // A last segment that is written anew counts as a copy, so an opening after a crash begins an epoch by itself. One
+        // that stays does not: there the epoch comes first, while the damage that asks for it is still to be found.
+        let epoch_first = files.segments.last().is_some_and(|last| !damaged.contains(&last.first));
+        let begun = epoch_first.then(|| self.begin_epoch_of(&files.room, fresh, now)).transpose()?;
         for &first in &damaged {
             kept.push(self.rewrite(files, first, fresh, now)?);
         }
-        let epoch = self.begin_epoch_of(&files.room, fresh, now)?;
+        let epoch = begun.map_or_else(|| self.begin_epoch_of(&files.room, fresh, now), Ok)?;
         Ok(Repaired { kept, epoch })
     }
 
