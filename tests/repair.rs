@@ -5,10 +5,11 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
-use common::Data;
+use common::{Data, PATIENCE};
 use roomlog::clock::Now;
-use roomlog::log::{Epoch, Options, RealDisk, Retention, Store, SyncPolicy};
+use roomlog::log::{Epoch, Options, RealDisk, Retention, Store, StoreError, SyncPolicy};
 use roomlog::protocol::{MessageIdentity, StoredMessage, encode_message};
 use serde_json::Value;
 
@@ -25,7 +26,14 @@ fn store(data: &Data, run_id: u64) -> Store {
         run_id,
         opened: NOW,
     };
-    Store::open(RealDisk, options).expect("a folder of our own")
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match Store::open(RealDisk, options.clone()) {
+            // A process that another test starts holds our lock from its fork to its exec.
+            Err(StoreError::InUse { .. }) if Instant::now() < deadline => std::thread::yield_now(),
+            opened => return opened.expect("a folder of our own"),
+        }
+    }
 }
 
 /// Appends messages `from..=to` to the room, each durable on its own, and ends cleanly. Returns the epoch.
