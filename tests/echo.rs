@@ -1,9 +1,13 @@
 //! The echo example through real sockets: what a WebSocket client may do, and what it may not (RFC 6455).
 
+mod common;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+
+use common::raw::frame;
 
 const TEXT: u8 = 0x81;
 const BINARY: u8 = 0x82;
@@ -122,26 +126,6 @@ impl Client {
         self.stream.read_to_end(&mut rest).expect("an orderly end");
         assert!(rest.is_empty(), "{what}");
     }
-}
-
-/// A frame as a client sends it.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    const MASK: [u8; 4] = [1, 2, 3, 4];
-    let mut frame = vec![first];
-    match payload.len() {
-        len @ 0..126 => frame.push(0x80 | len as u8),
-        len @ 126..65_536 => {
-            frame.push(0x80 | 126);
-            frame.extend_from_slice(&(len as u16).to_be_bytes());
-        }
-        len => {
-            frame.push(0x80 | 127);
-            frame.extend_from_slice(&(len as u64).to_be_bytes());
-        }
-    }
-    frame.extend_from_slice(&MASK);
-    frame.extend(payload.iter().enumerate().map(|(at, byte)| byte ^ MASK[at % 4]));
-    frame
 }
 
 #[test]
