@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use roomlog::clock::Now;
-use roomlog::log::{Disk, LogId, Options, ReadBuffer, RealDisk, Retention, Store, SyncPolicy};
+use roomlog::log::{Disk, FileSystem, LogId, Options, ReadBuffer, RealDisk, Retention, Store, SyncPolicy};
 
 const ROUNDS: usize = 7;
 const RECORDS: u64 = 1_000_000;
@@ -223,25 +223,29 @@ fn read_raw(path: &Path) {
     while file.read(&mut buffer).expect("the disk reads") > 0 {}
 }
 
-/// Finds out from how many files on one syncfs(2) ahead of the fdatasync(2)s pays.
+/// Finds out from how many files on one syncfs(2) ahead of the fdatasync(2)s pays, and in their place.
 fn sync(dir: &Path) {
-    println!("files written to: fdatasync of each / syncfs and then fdatasync of each, ms");
+    let whole = RealDisk.file_system(dir).expect("the folder is there");
+    println!("files written to: fdatasync of each / syncfs and then fdatasync of each / syncfs alone, ms");
     for count in [1, 4, 16, 32, 64, 256, 1024] {
         let open = |n| OpenOptions::new().create(true).append(true).open(dir.join(format!("sync-{n}")));
         let mut files: Vec<File> = (0..count).map(|n| open(n).expect("the folder is writable")).collect();
-        RealDisk.sync_all(dir).expect("the disk syncs");
-        let (mut each, mut both) = (Vec::new(), Vec::new());
-        for round in 0..2 * ROUNDS {
+        whole.sync().expect("the disk syncs");
+        let mut taken = [const { Vec::new() }; 3];
+        for round in 0..3 * ROUNDS {
+            let way = round % 3;
             files.iter_mut().for_each(|file| file.write_all(&[b'x'; 700]).expect("the disk has space"));
-            let taken = seconds(|| {
-                if round % 2 == 1 {
-                    RealDisk.sync_all(dir).expect("the disk syncs");
+            taken[way].push(seconds(|| {
+                if way > 0 {
+                    whole.sync().expect("the disk syncs");
                 }
-                files.iter().for_each(|file| file.sync_data().expect("the disk syncs"));
-            });
-            if round % 2 == 0 { each.push(taken * 1e3) } else { both.push(taken * 1e3) }
+                if way < 2 {
+                    files.iter().for_each(|file| file.sync_data().expect("the disk syncs"));
+                }
+            }));
         }
-        println!("{count:5} {:8.2} / {:8.2}", median(each), median(both));
+        let [each, both, alone] = taken.map(|seconds| median(seconds) * 1e3);
+        println!("{count:5} {each:8.2} / {both:8.2} / {alone:8.2}");
     }
 }
 

@@ -8,12 +8,19 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
-use rustix::fs::{FlockOperation, flock, syncfs};
+use rustix::fs::{FlockOperation, flock, fstatfs, syncfs};
+use rustix::system::uname;
+
+/// File systems whose `syncfs` is known to do all that their `fdatasync` does: ext2 to ext4, XFS, Btrfs, F2FS, tmpfs
+/// (`statfs(2)`). A network or FUSE file system may only write back.
+const SYNCFS_IS_ENOUGH: [u64; 5] = [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0x0102_1994];
 
 /// A file system. Paths are used as given.
 pub trait Disk: Send + Sync + 'static {
     /// An open file; closed when dropped.
     type File: DiskFile;
+    /// A handle on a whole file system.
+    type FileSystem: FileSystem;
 
     /// Opens an existing file for reading and writing.
     fn open(&self, path: &Path) -> io::Result<Self::File>;
@@ -31,11 +38,20 @@ pub trait Disk: Send + Sync + 'static {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes a folder's entries durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
-    /// Makes everything on the file system that holds `path` durable.
-    fn sync_all(&self, path: &Path) -> io::Result<()>;
+    /// The file system that holds the folder `path`.
+    fn file_system(&self, path: &Path) -> io::Result<Self::FileSystem>;
     /// Names the time since the machine was started: what was written under the same number is still in the page cache.
     /// 0 when unknown.
     fn boot_id(&self) -> u64;
+}
+
+/// A file system that can be made durable as a whole.
+pub trait FileSystem: Send + Sync + 'static {
+    /// Makes everything on it durable, other programs' files included. Fails if anything could not be written since the
+    /// handle was made or this was last called.
+    fn sync(&self) -> io::Result<()>;
+    /// Whether `sync` without an error says for a file of device `device` what a sync of its own would.
+    fn answers_for(&self, device: u64) -> bool;
 }
 
 /// An open file. All calls take `&self`: one thread may sync while another reads.
@@ -56,6 +72,8 @@ pub trait DiskFile: Send + Sync + 'static {
     fn sync_data(&self) -> io::Result<()>;
     /// A text that differs between a file and any copy of it, and survives renaming.
     fn identity(&self) -> io::Result<String>;
+    /// The device that the file is on.
+    fn device(&self) -> io::Result<u64>;
     /// Takes the file's exclusive lock until it is closed; `false` when another process has it.
     fn try_lock(&self) -> io::Result<bool>;
 }
@@ -64,8 +82,35 @@ pub trait DiskFile: Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealDisk;
 
+/// An open folder, which stands for the file system it is on.
+#[derive(Debug)]
+pub struct RealFileSystem {
+    folder: File,
+    /// The device for whose files `syncfs` is enough, if it is for any.
+    device: Option<u64>,
+}
+
+impl FileSystem for RealFileSystem {
+    fn sync(&self) -> io::Result<()> {
+        Ok(syncfs(&self.folder)?)
+    }
+
+    fn answers_for(&self, device: u64) -> bool {
+        self.device == Some(device)
+    }
+}
+
+/// Since Linux 5.8 `syncfs` fails when anything could not be written (syncfs(2)).
+fn syncfs_tells_errors() -> bool {
+    let uname = uname();
+    let mut numbers = uname.release().to_str().unwrap_or_default().split(|c: char| !c.is_ascii_digit());
+    let mut next = || numbers.next().and_then(|number| number.parse::<u32>().ok()).unwrap_or(0);
+    cfg!(target_os = "linux") && (next(), next()) >= (5, 8)
+}
+
 impl Disk for RealDisk {
     type File = File;
+    type FileSystem = RealFileSystem;
 
     fn open(&self, path: &Path) -> io::Result<File> {
         OpenOptions::new().read(true).write(true).open(path)
@@ -109,8 +154,12 @@ impl Disk for RealDisk {
         File::open(path)?.sync_all()
     }
 
-    fn sync_all(&self, path: &Path) -> io::Result<()> {
-        Ok(syncfs(File::open(path)?)?)
+    fn file_system(&self, path: &Path) -> io::Result<RealFileSystem> {
+        let folder = File::open(path)?;
+        let kind = fstatfs(&folder)?.f_type as u64;
+        let is_known = SYNCFS_IS_ENOUGH.contains(&kind) && syncfs_tells_errors();
+        let device = if is_known { Some(folder.metadata()?.dev()) } else { None };
+        Ok(RealFileSystem { folder, device })
     }
 
     fn boot_id(&self) -> u64 {
@@ -146,6 +195,10 @@ impl DiskFile for File {
         // Inode numbers are reused; the birth time tells a reused one. File systems without birth times count as 0.
         let born = metadata.created().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
         Ok(format!("{}:{}", metadata.ino(), born.map_or(0, |at| at.as_nanos())))
+    }
+
+    fn device(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.dev())
     }
 
     fn try_lock(&self) -> io::Result<bool> {

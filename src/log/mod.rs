@@ -31,7 +31,7 @@ mod sync;
 mod types;
 mod write;
 
-pub use disk::{Disk, DiskFile, RealDisk};
+pub use disk::{Disk, DiskFile, FileSystem, RealDisk};
 pub use read::ReadBuffer;
 pub use repair::{Damage, Repaired};
 pub use store::Store;

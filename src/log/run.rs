@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::disk::{Disk, DiskFile, is_full, read_full, write_full};
+use super::disk::{Disk, DiskFile, FileSystem, is_full, read_full, write_full};
 use super::name;
 use super::room::{Folders, RoomLog, Wanted};
 use super::store::{Store, io_error};
@@ -119,7 +119,7 @@ impl<D: Disk> Store<D> {
     fn sync_loose(&mut self) -> Result<(), StoreError> {
         let loose = std::mem::take(&mut self.loose);
         if self.loose_overflow || loose.len() > SYNC_EACH_FILES_MAX {
-            return self.disk.sync_all(&self.options.dir).map_err(io_error(&self.options.dir));
+            return self.file_system.sync().map_err(io_error(&self.rooms_dir));
         }
         loose.iter().try_for_each(|loose| loose.sync(&*self.disk).map_err(io_error(&loose.dir)))
     }

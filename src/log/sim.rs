@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::disk::{Disk, DiskFile};
+use super::disk::{Disk, DiskFile, FileSystem};
 
 /// What a disk writes as a whole or not at all.
 const SECTOR_BYTES: usize = 512;
@@ -23,6 +23,9 @@ pub enum Fault {
     /// The call succeeds, and then the power goes: all later calls fail until `power_cut`.
     PowerOff,
 }
+
+/// There is one device only.
+const DEVICE: u64 = 1;
 
 /// A simulated file system; clones are the same one.
 #[derive(Clone, Default)]
@@ -108,7 +111,7 @@ impl SimDisk {
         self.state().calls
     }
 
-    /// Calls of `sync_all` so far.
+    /// Syncs of the whole disk so far.
     pub fn whole_syncs(&self) -> u64 {
         self.state().whole_syncs
     }
@@ -328,8 +331,24 @@ fn survivors(inode: &Inode, dice: &mut Dice) -> Vec<u8> {
     bytes
 }
 
+impl FileSystem for SimDisk {
+    fn sync(&self) -> io::Result<()> {
+        let mut call = self.call()?;
+        call.state.whole_syncs += 1;
+        call.state.durable_names = call.state.names.clone();
+        call.state.changes.clear();
+        call.state.inodes.values_mut().for_each(|inode| inode.durable = inode.cached.clone());
+        Ok(())
+    }
+
+    fn answers_for(&self, device: u64) -> bool {
+        device == DEVICE
+    }
+}
+
 impl Disk for SimDisk {
     type File = SimFile;
+    type FileSystem = SimDisk;
 
     fn open(&self, path: &Path) -> io::Result<SimFile> {
         let state = self.state();
@@ -405,13 +424,8 @@ impl Disk for SimDisk {
         Ok(())
     }
 
-    fn sync_all(&self, _path: &Path) -> io::Result<()> {
-        let mut call = self.call()?;
-        call.state.whole_syncs += 1;
-        call.state.durable_names = call.state.names.clone();
-        call.state.changes.clear();
-        call.state.inodes.values_mut().for_each(|inode| inode.durable = inode.cached.clone());
-        Ok(())
+    fn file_system(&self, _path: &Path) -> io::Result<SimDisk> {
+        Ok(SimDisk { state: Arc::clone(&self.state) })
     }
 
     fn boot_id(&self) -> u64 {
@@ -478,6 +492,10 @@ impl DiskFile for SimFile {
     fn identity(&self) -> io::Result<String> {
         drop(self.state()?);
         Ok(format!("{}:0", self.inode))
+    }
+
+    fn device(&self) -> io::Result<u64> {
+        self.state().map(|_| DEVICE)
     }
 
     fn try_lock(&self) -> io::Result<bool> {

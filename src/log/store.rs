@@ -33,6 +33,8 @@ pub struct Store<D: Disk = RealDisk> {
     pub(super) disk: Arc<D>,
     pub(super) options: Options,
     pub(super) rooms_dir: PathBuf,
+    /// Where the rooms are. Open from the start, so that no error escapes it.
+    pub(super) file_system: Arc<D::FileSystem>,
     pub(super) boot: u64,
     pub(super) clean_runs: HashSet<u64>,
     /// The run before this one did not end: what it wrote may be in the page cache only.
@@ -92,9 +94,11 @@ impl<D: Disk> Store<D> {
         let clean_runs = read_clean_runs(&disk, &dir).map_err(io_error(&dir))?;
         let after_unclean = begin_run(&disk, &dir, options.run_id, clean_runs.is_empty())?;
         let boot = disk.boot_id();
+        let file_system = Arc::new(disk.file_system(&rooms_dir).map_err(io_error(&rooms_dir))?);
         Ok(Store {
             disk: Arc::new(disk),
             rooms_dir,
+            file_system,
             boot,
             clean_runs,
             after_unclean,

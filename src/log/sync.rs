@@ -6,7 +6,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::disk::{Disk, DiskFile};
+use super::disk::{Disk, DiskFile, FileSystem};
 use super::room::{Folders, Marked, Wanted};
 use super::run::Loose;
 use super::store::Store;
@@ -14,8 +14,8 @@ use super::types::{LogError, LogEvent, LogId, SyncPolicy};
 use super::write::log_of;
 use crate::clock::Now;
 
-/// From so many files on, one sync of the file system goes ahead of those of the files. See docs/LOG_FORMAT.md for the
-/// measurement.
+/// From so many files on, one sync of the file system takes the place of those of the files where it is known to say as
+/// much, and goes ahead of them elsewhere. See docs/LOG_FORMAT.md for the measurement.
 const SYNC_ALL_FILES_MIN: usize = 16;
 /// At the end of a run the file system is synced as a whole only for more files than this: on a machine that is busy
 /// writing something else that takes seconds, while so many files take a tenth of one.
@@ -47,6 +47,7 @@ struct Work<F> {
 pub struct SyncBatch<D: Disk> {
     disk: Arc<D>,
     rooms_dir: PathBuf,
+    file_system: Arc<D::FileSystem>,
     items: Vec<Work<D::File>>,
     orphans: Vec<Arc<D::File>>,
     loose: Vec<Loose>,
@@ -68,24 +69,32 @@ impl<D: Disk> SyncBatch<D> {
 
     /// Syncs each file once, then the folders that changed. Blocks for as long as the disk takes.
     pub fn run(self) -> SyncOutcome {
-        if self.files() >= SYNC_ALL_FILES_MIN {
-            // Only to get all of it under way at once: an error here could be any file's on the file system, and the
-            // syncs below will report those that are ours.
-            let _ = self.disk.sync_all(&self.rooms_dir);
-        }
-        self.run_each()
+        // An error could be about anybody's file on the file system: the syncs of ours will tell.
+        let is_synced = self.files() >= SYNC_ALL_FILES_MIN && self.file_system.sync().is_ok();
+        self.run_each(is_synced)
     }
 
     /// As `run`, but does not wait for what other programs have written, unless there are very many files.
     pub fn run_at_end(self) -> SyncOutcome {
-        if self.files() > SYNC_EACH_FILES_MAX { self.run() } else { self.run_each() }
+        if self.files() > SYNC_EACH_FILES_MAX { self.run() } else { self.run_each(false) }
     }
 
-    fn run_each(self) -> SyncOutcome {
+    /// Syncs what a sync of the file system, if there was one, has not made durable.
+    fn run_each(self, is_synced: bool) -> SyncOutcome {
         let mut parent = None;
         let mut rooms = Vec::with_capacity(self.items.len());
+        let is_durable =
+            |file: &D::File| is_synced && file.device().is_ok_and(|device| self.file_system.answers_for(device));
         for Work { item, file, dir } in self.items {
-            let mut result = file.map_or(Ok(()), |file| file?.sync_data());
+            let mut result = match file {
+                // The file is on the rooms' file system, and so are the folders above it.
+                Some(Ok(file)) if is_durable(&file) => {
+                    rooms.push((item, Ok(())));
+                    continue;
+                }
+                Some(file) => file.and_then(|file| file.sync_data()),
+                None => Ok(()),
+            };
             if item.folders >= Folders::Room {
                 result = result.and_then(|()| self.disk.sync_dir(&dir));
             }
@@ -125,7 +134,14 @@ impl<D: Disk> Store<D> {
             return None;
         }
         self.in_flight = true;
-        Some(SyncBatch { disk: Arc::clone(&self.disk), rooms_dir: self.rooms_dir.clone(), items, orphans, loose })
+        Some(SyncBatch {
+            disk: Arc::clone(&self.disk),
+            rooms_dir: self.rooms_dir.clone(),
+            file_system: Arc::clone(&self.file_system),
+            items,
+            orphans,
+            loose,
+        })
     }
 
     fn sync_item(&mut self, id: u32) -> Option<Work<D::File>> {

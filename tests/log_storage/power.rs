@@ -1,5 +1,7 @@
 //! A power cut after every I/O of a scripted run.
 
+use std::io;
+
 use super::support::*;
 use roomlog::log::sim::{Fault, SimDisk};
 use roomlog::log::{LogEvent, Options, Position, Store, StoreError, SyncPolicy};
@@ -221,6 +223,44 @@ fn kill_and_then_a_power_cut_takes_nothing_that_was_shown_in_between() {
                     &format!("killed at {call}, {idle_runs} idle runs, seed {seed}"),
                 );
             }
+        }
+    }
+}
+
+/// Stores one message in each of `rooms` rooms; the calls that its commit took.
+fn commit_in_many_rooms(disk: &SimDisk, rooms: u64, fault: Option<Fault>) -> u64 {
+    let options = Options { files_open_max: 2 * rooms as usize, ..options(SyncPolicy::Always, 1) };
+    let mut store = Store::open(disk.clone(), options).unwrap();
+    let ids: Vec<_> = (0..rooms).map(|n| store.open_room(&format!("{n}"), n, at(0)).unwrap()).collect();
+    for &id in &ids {
+        append_many(&mut store, id, 1, 1);
+    }
+    store.write_dirty(at(0), &mut Vec::new());
+    let before = disk.calls();
+    if let Some(fault) = fault {
+        disk.fail_at(before, fault);
+    }
+    let batch = store.next_sync(at(0)).unwrap();
+    let mut events = Vec::new();
+    store.synced(batch.run(), at(0), &mut events);
+    let visible = events.iter().filter(|event| matches!(event, LogEvent::Visible { through: 1, .. })).count();
+    assert_eq!((visible as u64, events.len() as u64), (rooms, rooms));
+    disk.calls() - before
+}
+
+/// Each room costs a sync of its file, its folder and, once, of the folder above, unless one call does it all.
+#[test]
+fn many_rooms_become_durable_by_one_sync_of_the_file_system_or_by_their_own() {
+    let failure = Some(Fault::Error(io::ErrorKind::Other));
+    for (rooms, fault, calls) in [(15, None, 31), (16, None, 1), (40, None, 1), (40, failure, 82)] {
+        let disk = SimDisk::new();
+        assert_eq!(commit_in_many_rooms(&disk, rooms, fault), calls, "{rooms} rooms");
+        disk.power_cut(rooms);
+        let mut store = open(&disk, SyncPolicy::Always, 2);
+        for n in 0..rooms {
+            let id = store.open_room(&format!("{n}"), 9999, at(0)).unwrap();
+            assert_holds(&mut store, id, 1, 1);
+            store.close_room(id);
         }
     }
 }
