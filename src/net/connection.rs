@@ -310,6 +310,10 @@ impl<S: Socket> Connection<S> {
                 Incoming::Close(code) => {
                     self.outbox.abandon();
                     self.finish(Frame::close(code, ""), CloseReason::PeerClosed { code }, turn);
+                    if !self.readable || self.read_closed {
+                        // It has said its last word, and nothing unread is left that would make closing a reset.
+                        self.set_peer_ended();
+                    }
                 }
                 Incoming::Failure(code) => self.fail(code, failure(code), CloseReason::Protocol { code }, turn),
             }
@@ -390,8 +394,8 @@ impl<S: Socket> Connection<S> {
 
     fn shut_if_draining(&mut self) {
         let Phase::Draining { peer_ended, shut, .. } = &mut self.phase else { return };
-        let failed = !mem::replace(shut, true) && self.socket.shutdown_write().is_err();
-        if failed || *peer_ended {
+        // Where nothing more comes there is nothing to wait for: dropping the socket sends the rest, and the end.
+        if *peer_ended || (!mem::replace(shut, true) && self.socket.shutdown_write().is_err()) {
             self.phase = Phase::Closed;
         }
     }

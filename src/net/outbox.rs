@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::iter;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -50,7 +51,9 @@ pub fn encode_header(opcode: Opcode, payload_len: usize, out: &mut Vec<u8>) {
 /// Cloning counts a reference. A slice shares the buffer of the frame it was cut from.
 #[derive(Debug, Clone)]
 pub struct Frame {
-    bytes: Rc<[u8]>,
+    /// Not `Rc<[u8]>`: a queue of one is half as large with a thin pointer, and a `Vec` need not be copied into it.
+    #[expect(clippy::rc_buffer, reason = "see above")]
+    bytes: Rc<Vec<u8>>,
     start: u32,
     end: u32,
 }
@@ -93,7 +96,7 @@ impl Frame {
     /// If they are 4 GiB or more.
     pub fn from_encoded(bytes: Vec<u8>) -> Frame {
         let end = u32::try_from(bytes.len()).expect("a frame is shorter than 4 GiB");
-        Frame { bytes: bytes.into(), start: 0, end }
+        Frame { bytes: Rc::new(bytes), start: 0, end }
     }
 
     fn encode(opcode: Opcode, payload: &[u8]) -> Frame {
@@ -138,15 +141,6 @@ impl Frame {
     }
 }
 
-/// Most sockets have nothing queued, most others one frame: neither allocates.
-#[derive(Debug, Default)]
-enum Pieces {
-    #[default]
-    Empty,
-    One(Frame),
-    Many(VecDeque<Frame>),
-}
-
 /// How an attempt to write ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Drain {
@@ -156,26 +150,36 @@ pub(super) enum Drain {
     Blocked { written: usize },
 }
 
+/// What a queue holds beyond one piece that nothing is written of.
+#[derive(Debug, Default)]
+struct Rest {
+    pieces: VecDeque<Frame>,
+    /// The sum of the pieces.
+    bytes: usize,
+    /// The first piece of the queue is partly written, and has been cut accordingly.
+    begun: bool,
+}
+
 /// The queue of one connection.
 ///
-/// Invariants: `bytes` is the sum of the pieces less `sent`; `sent` is less than the first piece; no piece is empty;
-/// `Many` holds at least one piece.
+/// Most sockets have nothing queued, most others one piece: neither allocates, so an idle connection pays for two
+/// pointers and a range.
+///
+/// Invariants: no piece is empty; without a first piece there is no rest; `Rest::bytes` is the sum of its pieces.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
-    pieces: Pieces,
-    /// Bytes of the first piece that are written.
-    sent: usize,
-    bytes: usize,
+    first: Option<Frame>,
+    rest: Option<Box<Rest>>,
 }
 
 impl Outbox {
     /// Bytes queued and not written.
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.first.as_ref().map_or(0, Frame::len) + self.rest.as_ref().map_or(0, |rest| rest.bytes)
     }
 
     pub fn is_empty(&self) -> bool {
-        self.bytes == 0
+        self.first.is_none()
     }
 
     /// Queues `frame` behind the others.
@@ -183,46 +187,41 @@ impl Outbox {
         if frame.is_empty() {
             return;
         }
-        self.bytes += frame.len();
-        if self.last_mut().is_some_and(|last| last.extend_with(&frame)) {
+        let Some(first) = &mut self.first else {
+            self.first = Some(frame);
             return;
-        }
-        self.pieces = match std::mem::take(&mut self.pieces) {
-            Pieces::Empty => Pieces::One(frame),
-            Pieces::One(first) => Pieces::Many(VecDeque::from([first, frame])),
-            Pieces::Many(mut queue) => {
-                queue.push_back(frame);
-                Pieces::Many(queue)
-            }
         };
+        match self.rest.as_mut().filter(|rest| !rest.pieces.is_empty()) {
+            None if first.extend_with(&frame) => {}
+            None => self.rest.get_or_insert_default().push(frame),
+            Some(rest) => rest.push(frame),
+        }
         self.check_invariants();
     }
 
     /// Drops everything but a piece that is partly written: nothing may be put inside a frame.
     pub fn abandon(&mut self) {
-        let begun = if self.sent > 0 { self.first().cloned() } else { None };
-        self.bytes = begun.as_ref().map_or(0, |piece| piece.len() - self.sent);
-        self.pieces = begun.map_or(Pieces::Empty, Pieces::One);
+        match &mut self.rest {
+            Some(rest) if rest.begun => (rest.pieces, rest.bytes) = (VecDeque::new(), 0),
+            _ => *self = Outbox::default(),
+        }
         self.check_invariants();
     }
 
     /// Writes until the queue or the socket's buffer is exhausted: a single piece from where it lies, several through
-    /// `gather`, because one contiguous write costs less than `writev` (see the cost table in the architecture
-    /// document).
+    /// `gather`, because one contiguous write costs less than `writev` (see docs/PERFORMANCE.md).
     ///
     /// # Errors
     /// The socket's; the connection is of no more use.
     pub fn write_to(&mut self, socket: &mut impl Socket, gather: &mut Vec<u8>) -> io::Result<Drain> {
         let mut written = 0;
-        while !self.is_empty() {
-            let result = match &self.pieces {
-                Pieces::Many(queue) if queue.len() > 1 => {
-                    collect(queue, self.sent, gather);
+        while let Some(first) = &self.first {
+            let result = match self.rest.as_ref().filter(|rest| !rest.pieces.is_empty()) {
+                Some(rest) => {
+                    collect(first, &rest.pieces, gather);
                     socket.write(gather)
                 }
-                _ => {
-                    socket.write(&self.first().expect("bytes are queued, so there is a piece").as_bytes()[self.sent..])
-                }
+                None => socket.write(first.as_bytes()),
             };
             match result {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -238,57 +237,58 @@ impl Outbox {
         Ok(Drain::Emptied)
     }
 
-    fn first(&self) -> Option<&Frame> {
-        match &self.pieces {
-            Pieces::Empty => None,
-            Pieces::One(frame) => Some(frame),
-            Pieces::Many(queue) => queue.front(),
-        }
-    }
-
-    fn last_mut(&mut self) -> Option<&mut Frame> {
-        match &mut self.pieces {
-            Pieces::Empty => None,
-            Pieces::One(frame) => Some(frame),
-            Pieces::Many(queue) => queue.back_mut(),
-        }
-    }
-
     /// Forgets `count` bytes that were written.
-    fn advance(&mut self, count: usize) {
-        self.bytes -= count;
-        self.sent += count;
-        if self.bytes == 0 {
-            *self = Outbox::default();
-        } else if let Pieces::Many(queue) = &mut self.pieces {
-            while let Some(first) = queue.front().filter(|first| first.len() <= self.sent) {
-                self.sent -= first.len();
-                queue.pop_front();
+    fn advance(&mut self, mut count: usize) {
+        while let Some(first) = &mut self.first {
+            if first.len() > count {
+                if count > 0 {
+                    first.start += count as u32;
+                    self.rest.get_or_insert_default().begun = true;
+                }
+                break;
             }
+            count -= first.len();
+            self.first = self.rest.as_mut().and_then(|rest| rest.pop());
+        }
+        if self.first.is_none() {
+            self.rest = None;
         }
         self.check_invariants();
     }
 
     fn check_invariants(&self) {
         if cfg!(debug_assertions) {
-            let total: usize = match &self.pieces {
-                Pieces::Empty => 0,
-                Pieces::One(frame) => frame.len(),
-                Pieces::Many(queue) => queue.iter().map(Frame::len).sum(),
-            };
-            assert_eq!(self.bytes + self.sent, total, "bytes queued");
-            assert!(self.sent == 0 || self.sent < self.first().map_or(0, Frame::len), "a finished piece is kept");
+            let rest = self.rest.iter().flat_map(|rest| &rest.pieces);
+            assert!(self.first.iter().chain(rest.clone()).all(|piece| !piece.is_empty()), "an empty piece");
+            assert!(self.first.is_some() || self.rest.is_none(), "a rest without a first piece");
+            let bytes: usize = rest.map(Frame::len).sum();
+            assert_eq!(self.rest.as_ref().map_or(0, |rest| rest.bytes), bytes, "bytes queued");
         }
     }
 }
 
-/// Copies queued pieces from byte `skip` of the first on, up to [`GATHER_BYTES`].
-fn collect(queue: &VecDeque<Frame>, skip: usize, gather: &mut Vec<u8>) {
+impl Rest {
+    fn push(&mut self, frame: Frame) {
+        self.bytes += frame.len();
+        if !self.pieces.back_mut().is_some_and(|last| last.extend_with(&frame)) {
+            self.pieces.push_back(frame);
+        }
+    }
+
+    /// The piece that becomes the first one.
+    fn pop(&mut self) -> Option<Frame> {
+        self.begun = false;
+        let next = self.pieces.pop_front()?;
+        self.bytes -= next.len();
+        Some(next)
+    }
+}
+
+/// Copies queued pieces, up to [`GATHER_BYTES`].
+fn collect(first: &Frame, rest: &VecDeque<Frame>, gather: &mut Vec<u8>) {
     gather.clear();
-    let mut skip = skip;
-    for piece in queue {
-        let bytes = &piece.as_bytes()[skip..];
-        skip = 0;
+    for piece in iter::once(first).chain(rest) {
+        let bytes = piece.as_bytes();
         let room = GATHER_BYTES - gather.len();
         gather.extend_from_slice(&bytes[..bytes.len().min(room)]);
         if gather.len() == GATHER_BYTES {
@@ -345,7 +345,7 @@ mod tests {
             assert_eq!(outbox.bytes(), want.len() - at);
             while outbox.write_to(&mut socket, &mut gather).unwrap() != Drain::Emptied {}
             assert_eq!(socket.written, want, "cut at {at}");
-            assert!(matches!(outbox.pieces, Pieces::Empty), "storage is given back");
+            assert!(outbox.first.is_none() && outbox.rest.is_none(), "storage is given back");
         }
     }
 
@@ -355,9 +355,13 @@ mod tests {
         let mut outbox = Outbox::default();
         outbox.push(batch.slice(0..10));
         outbox.push(batch.slice(10..30));
-        assert!(matches!(outbox.pieces, Pieces::One(_)));
+        assert!(outbox.rest.is_none());
         outbox.push(batch.slice(0..10));
-        assert!(matches!(outbox.pieces, Pieces::Many(_)), "a gap or repeat is a piece of its own");
+        assert_eq!(
+            outbox.rest.as_ref().map(|rest| rest.pieces.len()),
+            Some(1),
+            "a gap or repeat is a piece of its own"
+        );
         assert_eq!(outbox.bytes(), 40);
     }
 

@@ -52,7 +52,7 @@ impl Socket for TcpStream {
 /// A connection with what the loop keeps about it.
 struct Slot {
     connection: Connection<TcpStream>,
-    /// The earliest entry in the wheel for it; later ones are stale.
+    /// The earliest entry in the wheel for it; others are stale.
     timer_at_ms: u64,
     /// It is in `ready`, in `marked`, in `finished`.
     in_ready: bool,
@@ -86,9 +86,11 @@ pub struct Reactor {
     marked: Vec<ConnId>,
     /// To be dropped at the end of the next `flush`.
     finished: Vec<ConnId>,
+    /// An empty list that takes the place of the one that is worked off.
+    spare: Vec<ConnId>,
     external: Vec<usize>,
-    wheel: Wheel<(u64, ConnId)>,
-    due: Vec<(u64, ConnId)>,
+    wheel: Wheel<ConnId>,
+    due: Vec<ConnId>,
     /// Events of calls made between `collect` and `flush`.
     pending: Vec<NetEvent>,
     now_ms: u64,
@@ -102,6 +104,8 @@ impl Reactor {
     pub fn bind(addr: SocketAddr, config: NetConfig, now_ms: u64) -> io::Result<Reactor> {
         let socket = RawSocket::new(Domain::for_address(addr), Type::STREAM, None)?;
         socket.set_reuse_address(true)?;
+        // Linux hands it on to the sockets that are accepted.
+        socket.set_tcp_nodelay(true)?;
         socket.set_nonblocking(true)?;
         socket.bind(&addr.into())?;
         socket.listen(BACKLOG)?;
@@ -125,6 +129,7 @@ impl Reactor {
             writable: Vec::new(),
             marked: Vec::new(),
             finished: Vec::new(),
+            spare: Vec::new(),
             external: Vec::new(),
             wheel: Wheel::new(now_ms),
             due: Vec::new(),
@@ -212,12 +217,14 @@ impl Reactor {
         events.append(&mut self.pending);
         events.extend(self.external.drain(..).map(|key| NetEvent::External { key }));
         self.accept();
-        for id in mem::take(&mut self.ready) {
+        let mut ready = mem::replace(&mut self.ready, mem::take(&mut self.spare));
+        for id in ready.drain(..) {
             if let Some(slot) = get(&mut self.slots, id) {
                 slot.in_ready = false;
             }
             self.drive(id, events, |connection, turn| connection.read(turn));
         }
+        self.spare = ready;
         for id in mem::take(&mut self.writable) {
             self.drive(id, events, |connection, turn| connection.on_writable(turn));
         }
@@ -227,12 +234,14 @@ impl Reactor {
     /// Writes to every connection that something was queued for, once, and drops those that are over.
     pub fn flush(&mut self, now_ms: u64, events: &mut Vec<NetEvent>) {
         self.now_ms = self.now_ms.max(now_ms);
-        for id in mem::take(&mut self.marked) {
+        let mut marked = mem::replace(&mut self.marked, mem::take(&mut self.spare));
+        for id in marked.drain(..) {
             if let Some(slot) = get(&mut self.slots, id) {
                 slot.in_marked = false;
             }
             self.drive(id, events, |connection, turn| connection.write(turn));
         }
+        self.spare = marked;
         events.append(&mut self.pending);
         for id in mem::take(&mut self.finished) {
             // Dropping closes the descriptor, and that takes it out of the poll.
@@ -340,17 +349,17 @@ impl Reactor {
         let deadline_ms = connection.deadline_ms(&self.config);
         if deadline_ms < slot.timer_at_ms {
             slot.timer_at_ms = deadline_ms;
-            self.wheel.insert(deadline_ms, (deadline_ms, id));
+            self.wheel.insert(deadline_ms, id);
         }
     }
 
     fn expire(&mut self, events: &mut Vec<NetEvent>) {
         let mut due = mem::take(&mut self.due);
         self.wheel.expire(self.now_ms, &mut due);
-        for (at_ms, id) in due.drain(..) {
-            let Some(slot) = get(&mut self.slots, id).filter(|slot| slot.timer_at_ms == at_ms) else { continue };
-            slot.timer_at_ms = u64::MAX;
-            let late_ms = self.now_ms - at_ms;
+        for id in due.drain(..) {
+            // An entry that was overtaken by an earlier one finds the next deadline ahead, or nothing left to do.
+            let Some(slot) = get(&mut self.slots, id).filter(|slot| slot.timer_at_ms <= self.now_ms) else { continue };
+            let late_ms = self.now_ms - mem::replace(&mut slot.timer_at_ms, u64::MAX);
             self.drive(id, events, |connection, turn| connection.on_deadline(late_ms, turn));
         }
         self.due = due;
@@ -391,10 +400,8 @@ impl Reactor {
         self.generation = self.generation.checked_add(1).unwrap_or(1);
         let slot = u32::try_from(self.slots.vacant_key()).expect("descriptors are fewer than 2^32");
         let id = ConnId::new(slot, self.generation);
-        let registered = socket.set_nodelay(true).and_then(|()| {
-            let interest = Interest::READABLE | Interest::WRITABLE;
-            self.poll.registry().register(&mut socket, Token(id.to_bits() as usize), interest)
-        });
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let registered = self.poll.registry().register(&mut socket, Token(id.to_bits() as usize), interest);
         if let Err(error) = registered {
             // The peer is gone already, or the kernel is out of memory: nothing to tell, nobody to tell it to.
             log::debug!("dropped a new connection: {error}");
