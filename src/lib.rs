@@ -3,6 +3,7 @@
 //! The modules stand in dependency order: each may use those above it as `docs/ARCHITECTURE.md` says, never those
 //! below. `tests/tidy.rs` enforces the arrows.
 
+pub mod few;
 pub mod limits;
 
 pub mod clock;

@@ -13,14 +13,15 @@ use source::{code, functions, line, paths, without_tests, words};
 /// Who may import whom, in dependency order: a module names only what stands above it. `server` joins everything, and
 /// nothing but the binary knows `server`.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("few", &[]),
     ("limits", &[]),
     ("clock", &[]),
     ("config", &["limits"]),
     ("protocol", &["limits"]),
     ("net", &["limits"]),
     ("log", &["clock", "limits"]),
-    ("chat", &["protocol", "clock", "limits"]),
-    ("feed", &["log", "net::Frame", "net::Opcode", "net::encode_header", "protocol", "clock", "limits"]),
+    ("chat", &["protocol", "clock", "limits", "few"]),
+    ("feed", &["log", "net::Frame", "net::Opcode", "net::encode_header", "protocol", "clock", "limits", "few"]),
     ("web", &["net::http", "protocol", "config", "limits"]),
     ("jobs", &["log"]),
     ("cli", &["config", "clock", "limits", "net", "protocol", "log"]),

@@ -2,12 +2,15 @@
 //!
 //! Owns: the table of clients and the secrets of their sessions. Must never know: names, rooms' members, sockets.
 
-use std::{fmt, num::NonZeroU32};
+use std::{
+    fmt,
+    num::{NonZeroU32, NonZeroU64},
+};
 
 use slab::Slab;
-use smallvec::SmallVec;
 
 use super::{LinkId, RoomKey, rate::Bucket, users::UserKey};
+use crate::few::Few;
 
 /// Names a client: a place in the table and a number that no other client of this process has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,6 +39,13 @@ impl fmt::Display for ClientKey {
     }
 }
 
+/// What proves that a session is one's own: 112 random bits.
+pub(super) type Secret = [u8; 14];
+
+fn secret_bits(secret: &Secret) -> u128 {
+    secret.iter().fold(0, |bits, &byte| bits << 8 | u128::from(byte))
+}
+
 /// A client's place in a room.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Membership {
@@ -48,25 +58,36 @@ pub(super) struct Membership {
 pub(super) struct Client {
     pub user: UserKey,
     generation: NonZeroU32,
-    pub link: Option<LinkId>,
+    link: Option<NonZeroU64>,
     /// On the monotonic clock: without a link, when the client is forgotten; with one, when held rooms are left.
     pub expires_ms: u64,
-    pub rooms: SmallVec<[Membership; 1]>,
+    pub rooms: Few<Membership>,
     pub bucket: Bucket,
     /// How many more messages were refused than accepted.
-    pub refused: u32,
-    secret: [u8; 16],
+    pub refused: u16,
+    secret: Secret,
 }
 
 impl Client {
-    pub fn new(user: UserKey, link: LinkId, secret: [u8; 16]) -> Self {
-        let (rooms, bucket) = (SmallVec::new(), Bucket::default());
-        Self { user, generation: NonZeroU32::MIN, link: Some(link), expires_ms: 0, rooms, bucket, refused: 0, secret }
+    pub fn new(user: UserKey, link: LinkId, secret: Secret) -> Self {
+        let (generation, link) = (NonZeroU32::MIN, NonZeroU64::new(link));
+        let (rooms, bucket) = (Few::None, Bucket::default());
+        Self { user, generation, link, expires_ms: 0, rooms, bucket, refused: 0, secret }
+    }
+
+    /// The connection, if there is one.
+    pub fn link(&self) -> Option<LinkId> {
+        self.link.map(NonZeroU64::get)
+    }
+
+    /// Gives the client another connection, or none; the one before.
+    pub fn replace_link(&mut self, link: Option<LinkId>) -> Option<LinkId> {
+        std::mem::replace(&mut self.link, link.and_then(NonZeroU64::new)).map(NonZeroU64::get)
     }
 
     /// The session token: the place in the table, and the secret.
     pub fn session(&self, key: ClientKey) -> String {
-        format!("{:x}.{:032x}", key.index, u128::from_be_bytes(self.secret))
+        format!("{:x}.{:028x}", key.index, secret_bits(&self.secret))
     }
 
     pub fn membership(&mut self, room: RoomKey) -> Option<&mut Membership> {
@@ -114,10 +135,9 @@ impl Clients {
         let (index, secret) = session.split_once('.')?;
         let index = u32::from_str_radix(index, 16).ok()?;
         let client = self.slab.get(index as usize)?;
-        let secret = u128::from_str_radix(secret, 16).ok()?.to_be_bytes();
-        // No early exit: the time tells nothing about how much of a guess was right.
-        let difference = client.secret.iter().zip(secret).fold(0, |all, (ours, theirs)| all | (ours ^ theirs));
-        (difference == 0).then_some(ClientKey { index, generation: client.generation })
+        let secret = u128::from_str_radix(secret, 16).ok()?;
+        // Compared as a whole: the time tells nothing about how much of a guess was right.
+        (secret_bits(&client.secret) ^ secret == 0).then_some(ClientKey { index, generation: client.generation })
     }
 
     pub fn len(&self) -> usize {

@@ -38,7 +38,7 @@ impl Chat {
         effects: &mut Vec<Effect>,
     ) {
         let user = self.clients.get(client).user;
-        self.users.get_mut(user).last_seen_ms = now.unix_ms;
+        self.users.get_mut(user).set_last_seen_ms(now.unix_ms);
         let (id, outcome) = match request {
             Ok(Request { id, command }) => (id, self.carry_out(now, client, id, command, effects)),
             Err(BadCommand { id, code, message }) => (id, Err(Refusal::new(code, message))),
@@ -109,7 +109,7 @@ impl Chat {
         self.check_content(&content)?;
         self.check_rate(now, client, effects)?;
         self.rooms.get_mut(room).in_flight += 1;
-        let user = self.users.get(self.clients.get(client).user).name.shown.clone();
+        let user = self.users.get(self.clients.get(client).user).name.clone();
         let (id, content) = (id.map(Box::from), content.into_owned().into_boxed_str());
         let nonce = nonce.map(|nonce| nonce.into_owned().into_boxed_str());
         effects.push(Effect::Append { client, id, room, user, content, nonce });
@@ -188,7 +188,7 @@ impl Chat {
         let resumed = self.clients.by_session(session);
         let resumed = resumed.ok_or_else(|| Refusal::new(ErrorCode::BadSession, "The session is over"))?;
         if resumed != client {
-            let link = self.clients.get(client).link.expect("a client that speaks has a connection");
+            let link = self.clients.get(client).link().expect("a client that speaks has a connection");
             self.remove_client(now, client, effects);
             self.attach(now, resumed, link, effects);
         }
@@ -204,7 +204,7 @@ impl Chat {
         if self.users.get(user).name == name {
             return Ok(());
         }
-        if self.users.by_name(&name.shown).is_some_and(|owner| owner != user) {
+        if self.users.by_name(name.as_str()).is_some_and(|owner| owner != user) {
             return Err(Refusal::new(ErrorCode::NameTaken, "This name is taken"));
         }
         let rooms: Vec<RoomKey> = self.users.get(user).rooms.iter().map(|place| place.room).collect();
@@ -242,8 +242,8 @@ impl Chat {
     ) -> Outcome {
         let key = self.clients.get(client).user;
         let user = self.users.get_mut(key);
-        if user.away != away {
-            user.away = away;
+        if user.is_away() != away {
+            user.set_away(away);
             let status = user.status();
             self.tell_status(now, key, status, effects);
         }
@@ -276,7 +276,7 @@ impl Chat {
         effects: &mut Vec<Effect>,
     ) -> Outcome {
         let room = self.joined(client, name)?;
-        let user = &self.users.get(self.clients.get(client).user).name.shown;
+        let user = self.users.get(self.clients.get(client).user).name.as_str();
         let json = Event::Typing { room: name, user, is_typing }.to_vec(None);
         effects.push(Effect::Broadcast { room, except: Some(client), json });
         ack(client, id, Some(name), effects);
@@ -299,8 +299,8 @@ impl Chat {
         let id_of_event = Serial { timestamp: now.unix_ms, serial: self.next_serial() };
         let event = Event::Private {
             id: id_of_event,
-            from: &self.users.get(sender).name.shown,
-            to: &self.users.get(recipient).name.shown,
+            from: self.users.get(sender).name.as_str(),
+            to: self.users.get(recipient).name.as_str(),
             content,
             timestamp: now.unix_ms,
             nonce,
@@ -317,7 +317,7 @@ impl Chat {
     }
 
     fn is_connected(&self, user: UserKey) -> bool {
-        self.users.get(user).clients.iter().any(|&client| self.clients.get(client).link.is_some())
+        self.users.get(user).clients.iter().any(|&client| self.clients.get(client).link().is_some())
     }
 
     /// The room of this name, if the client is a member of it.
@@ -355,9 +355,9 @@ impl Chat {
             client.refused = client.refused.saturating_sub(1);
             return Ok(());
         };
-        client.refused += 1;
-        if client.refused == limits::RATE_ABUSE_MAX
-            && let Some(link) = client.link
+        client.refused = client.refused.saturating_add(1);
+        if u32::from(client.refused) == limits::RATE_ABUSE_MAX
+            && let Some(link) = client.link()
         {
             effects.push(Effect::Refuse { link, code: close::POLICY, reason: "Too many messages" });
         }

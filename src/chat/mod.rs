@@ -21,6 +21,7 @@ pub use rooms::RoomKey;
 
 use self::{
     clients::{Client, Clients},
+    names::UserName,
     rate::Rate,
     rooms::Rooms,
     users::Users,
@@ -57,8 +58,11 @@ impl Settings {
     }
 }
 
-/// Names a connection; the core gives it back and never looks inside.
+/// Names a connection, and is never 0; the core gives it back and never looks inside.
 pub type LinkId = u64;
+
+/// Fresh random bytes: a guest name and a secret are made of them.
+pub type Entropy = [u8; 4 + size_of::<clients::Secret>()];
 
 /// What happens to the core.
 #[derive(Debug)]
@@ -69,8 +73,8 @@ pub enum Input<'a> {
         link: LinkId,
         /// What its URL asks for.
         wish: Wish,
-        /// Fresh random bytes: a secret and a guest name are made of them.
-        entropy: [u8; 20],
+        /// For this connection only.
+        entropy: Entropy,
     },
     /// A client said something.
     Command {
@@ -146,7 +150,7 @@ pub enum Effect {
         /// The room.
         room: RoomKey,
         /// Who.
-        user: Rc<str>,
+        user: UserName,
         /// Came or went.
         kind: Announcement,
         /// Tells it apart from others.
@@ -193,7 +197,7 @@ pub enum Effect {
         /// The room.
         room: RoomKey,
         /// The author.
-        user: Rc<str>,
+        user: UserName,
         /// The text.
         content: Box<str>,
         /// Makes it idempotent.
@@ -260,7 +264,7 @@ impl Chat {
         self.check_invariants();
     }
 
-    fn connect(&mut self, now: Now, link: LinkId, wish: Wish, entropy: [u8; 20], effects: &mut Vec<Effect>) {
+    fn connect(&mut self, now: Now, link: LinkId, wish: Wish, entropy: Entropy, effects: &mut Vec<Effect>) {
         let resumed = wish.session.as_deref().and_then(|session| self.clients.by_session(session));
         let client = match resumed {
             Some(client) => {
@@ -289,11 +293,10 @@ impl Chat {
         now: Now,
         link: LinkId,
         name: Option<&str>,
-        entropy: [u8; 20],
+        entropy: Entropy,
     ) -> Result<ClientKey, &'static str> {
-        let (secret, guest) = entropy.split_at(16);
-        let secret = secret.try_into().expect("split at sixteen");
-        let guest = u32::from_le_bytes(guest.try_into().expect("four of twenty are left"));
+        let (guest, secret) = entropy.split_first_chunk().expect("it is longer");
+        let (guest, secret) = (u32::from_le_bytes(*guest), secret.try_into().expect("the rest is a secret"));
         let user = match name {
             Some(name) => self.users.claim(names::user(name)?, now.unix_ms).map_err(|()| "This name is taken")?,
             None => self.users.guest(guest, now.unix_ms),
@@ -307,12 +310,12 @@ impl Chat {
     /// which its rooms have to be joined again: only the client knows its position in them.
     fn attach(&mut self, now: Now, key: ClientKey, link: LinkId, effects: &mut Vec<Effect>) {
         let client = self.clients.get_mut(key);
-        if let Some(old) = client.link.replace(link) {
+        if let Some(old) = client.replace_link(Some(link)) {
             effects.push(Effect::Refuse { link: old, code: close::POLICY, reason: "Session resumed elsewhere" });
         }
         client.expires_ms = now.monotonic_ms + self.settings.grace_ms;
         let at_ms = client.expires_ms;
-        for membership in &mut client.rooms {
+        for membership in client.rooms.iter_mut() {
             if std::mem::replace(&mut membership.subscribed, false) {
                 effects.push(Effect::Unsubscribe { client: key, room: membership.room });
             }
@@ -323,7 +326,7 @@ impl Chat {
 
     fn greet(&self, key: ClientKey, effects: &mut Vec<Effect>) {
         let client = self.clients.get(key);
-        let event_user = &self.users.get(client.user).name.shown;
+        let event_user = self.users.get(client.user).name.as_str();
         let (id, session) = (key.to_string(), client.session(key));
         let event = Event::connected(&id, event_user, &session, self.settings.heartbeat_ms, self.settings.limits());
         effects.push(Effect::Send { client: key, json: event.to_vec(None) });
@@ -331,11 +334,11 @@ impl Chat {
 
     fn disconnect(&mut self, now: Now, key: ClientKey, goodbye: bool, effects: &mut Vec<Effect>) {
         let client = self.clients.get_mut(key);
-        client.link = None;
+        client.replace_link(None);
         if goodbye || self.settings.grace_ms == 0 {
             return self.remove_client(now, key, effects);
         }
-        for membership in &mut client.rooms {
+        for membership in client.rooms.iter_mut() {
             membership.subscribed = false;
         }
         client.expires_ms = now.monotonic_ms + self.settings.grace_ms;
@@ -348,7 +351,7 @@ impl Chat {
         if client.expires_ms > now.monotonic_ms {
             return; // it came back and has a later timer
         }
-        if client.link.is_none() {
+        if client.link().is_none() {
             return self.remove_client(now, key, effects);
         }
         let held: Vec<RoomKey> = client.rooms.iter().filter(|held| !held.subscribed).map(|held| held.room).collect();
@@ -400,12 +403,12 @@ impl Chat {
         for (key, client) in self.clients.iter() {
             let user = self.users.get(client.user);
             assert!(user.clients.contains(&key), "a client is in its user's list");
-            for membership in &client.rooms {
+            for membership in client.rooms.iter() {
                 assert!(
                     user.rooms.iter().any(|place| place.room == membership.room),
                     "a user is where its clients are"
                 );
-                assert!(client.link.is_some() || !membership.subscribed, "no subscription without a connection");
+                assert!(client.link().is_some() || !membership.subscribed, "no subscription without a connection");
             }
         }
     }

@@ -6,13 +6,12 @@
 //! only the count is told. Either way the list or count goes out at most once a second and room, the first at once, so
 //! that a burst of joins costs the room O(1) each.
 
-use std::rc::Rc;
-
 use smallvec::SmallVec;
 
 use super::{Chat, ClientKey, Effect, RoomKey, Timer, clients::Membership, users::Place, users::UserKey};
 use crate::{
     clock::Now,
+    few::push_tightly,
     limits,
     protocol::{Announcement, Event, Member},
 };
@@ -42,7 +41,7 @@ impl Chat {
         let user = client.user;
         let place = client.rooms.iter().position(|membership| membership.room == room).expect("exit follows enter");
         let membership = client.rooms.swap_remove(place);
-        if membership.subscribed && client.link.is_some() {
+        if membership.subscribed && client.link().is_some() {
             effects.push(Effect::Unsubscribe { client: key, room });
         }
         if self.take_from_room(user, room) {
@@ -61,7 +60,7 @@ impl Chat {
         }
         let users = &mut self.rooms.get_mut(room).users;
         let slot = u32::try_from(users.len()).expect("fewer members than four billion");
-        users.push(user);
+        push_tightly(users, user);
         entry.rooms.push(Place { room, slot, clients: 1 });
         true
     }
@@ -87,7 +86,7 @@ impl Chat {
     pub(super) fn announce(&mut self, user: UserKey, room: RoomKey, kind: Announcement, effects: &mut Vec<Effect>) {
         let others = usize::from(kind == Announcement::Leave);
         if self.rooms.get(room).users.len() + others <= limits::PRESENCE_USERS_MAX {
-            let (user, serial) = (Rc::clone(&self.users.get(user).name.shown), self.next_serial());
+            let (user, serial) = (self.users.get(user).name.clone(), self.next_serial());
             effects.push(Effect::Announce { room, user, kind, serial });
         }
     }
@@ -95,11 +94,11 @@ impl Chat {
     /// Tells every small room of a user that its status changed; large rooms learn it from the next list.
     pub(super) fn tell_status(&self, now: Now, user: UserKey, status: &'static str, effects: &mut Vec<Effect>) {
         let user = self.users.get(user);
-        let last_seen = if status == "offline" { user.last_seen_ms } else { now.unix_ms };
-        for place in &user.rooms {
+        let last_seen = if status == "offline" { user.last_seen_ms() } else { now.unix_ms };
+        for place in user.rooms.iter() {
             let room = self.rooms.get(place.room);
             if room.users.len() <= limits::PRESENCE_USERS_MAX {
-                let event = Event::Status { room: &room.name, user: &user.name.shown, status, last_seen };
+                let event = Event::Status { room: &room.name, user: user.name.as_str(), status, last_seen };
                 effects.push(Effect::Broadcast { room: place.room, except: None, json: event.to_vec(None) });
             }
         }
@@ -150,7 +149,7 @@ impl Chat {
         let room = self.rooms.get(room);
         let member = |&user: &UserKey| {
             let user = self.users.get(user);
-            Member { user: &user.name.shown, status: user.status(), last_seen: user.last_seen_ms }
+            Member { user: user.name.as_str(), status: user.status(), last_seen: user.last_seen_ms() }
         };
         let users: SmallVec<[Member<'_>; 8]> = room.users.iter().take(listed).map(member).collect();
         let (count, more) = (room.users.len(), room.users.len() > users.len());

@@ -2,8 +2,12 @@
 //!
 //! Owns: the table of rooms. Must never know: what was said in them.
 
-use std::{collections::HashMap, rc::Rc};
+use std::{
+    hash::{BuildHasher, RandomState},
+    rc::Rc,
+};
 
+use hashbrown::HashTable;
 use slab::Slab;
 use smallvec::SmallVec;
 
@@ -50,31 +54,35 @@ pub(super) struct Room {
 #[derive(Debug, Default)]
 pub(super) struct Rooms {
     slab: Slab<Room>,
-    by_name: HashMap<Rc<str>, RoomKey>,
+    by_name: HashTable<RoomKey>,
+    hasher: RandomState,
 }
 
 impl Rooms {
     pub fn by_name(&self, name: &str) -> Option<RoomKey> {
-        self.by_name.get(name).copied()
+        let hash = self.hasher.hash_one(name);
+        self.by_name.find(hash, |&key| &*self.get(key).name == name).copied()
     }
 
     pub fn insert(&mut self, name: &str) -> RoomKey {
-        let name: Rc<str> = name.into();
         let room = Room {
-            name: Rc::clone(&name),
+            name: name.into(),
             users: SmallVec::new(),
             in_flight: 0,
             presence_after_ms: 0,
             presence_pending: false,
         };
         let key = RoomKey::from_index(self.slab.insert(room));
-        self.by_name.insert(name, key);
+        let Self { slab, by_name, hasher } = self;
+        let hash = |key: &RoomKey| hasher.hash_one(&*slab[key.index()].name);
+        by_name.insert_unique(hash(&key), key, hash);
         key
     }
 
     pub fn remove(&mut self, key: RoomKey) {
         let room = self.slab.remove(key.index());
-        self.by_name.remove(&room.name);
+        let entry = self.by_name.find_entry(self.hasher.hash_one(&*room.name), |&other| other == key);
+        entry.expect("every room is listed").remove();
     }
 
     pub fn try_get_mut(&mut self, key: RoomKey) -> Option<&mut Room> {

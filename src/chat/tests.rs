@@ -41,7 +41,7 @@ impl Scene {
 
     fn connect(&mut self, wish: Wish) -> (Option<ClientKey>, Vec<Effect>) {
         self.links += 1;
-        let entropy = [u8::try_from(self.links).unwrap(); 20];
+        let entropy = [u8::try_from(self.links).unwrap(); 18];
         let effects = self.handle(Input::Connect { link: self.links, wish, entropy });
         let client = effects.iter().find_map(|effect| match *effect {
             Effect::Attach { client, .. } => Some(client),
@@ -100,7 +100,7 @@ fn error_code(effects: &[Effect], to: ClientKey) -> String {
 
 fn announced(effects: &[Effect]) -> Vec<(String, Announcement)> {
     let of = |effect: &Effect| match effect {
-        Effect::Announce { user, kind, .. } => Some((user.to_string(), *kind)),
+        Effect::Announce { user, kind, .. } => Some((user.as_str().to_owned(), *kind)),
         _ => None,
     };
     effects.iter().filter_map(of).collect()
@@ -182,7 +182,7 @@ fn a_room_with_an_append_in_flight_outlives_its_members() {
     scene.join(alice, "r");
     let effects = scene.say(alice, r#"{"type":"message","room":"r","content":"hi","id":9}"#);
     let Effect::Append { room, ref id, ref user, ref content, .. } = effects[0] else { panic!("{effects:?}") };
-    assert_eq!((id.as_deref(), &**user, &**content), (Some("9"), "alice", "hi"));
+    assert_eq!((id.as_deref(), user.as_str(), &**content), (Some("9"), "alice", "hi"));
     let left = scene.say(alice, r#"{"type":"leave","room":"r"}"#);
     assert!(!left.iter().any(|effect| matches!(effect, Effect::CloseRoom { .. })));
     assert_eq!(scene.handle(Input::Settled { room, count: 1 }), [Effect::CloseRoom { room }]);

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::{RoomId, Start, SubscriberId};
 use crate::{
+    few::{Few, push_tightly},
     limits,
     log::{Epoch, Position},
     protocol::Reset,
@@ -73,7 +74,7 @@ struct Entry {
     generation: u32,
     /// In the queue of those that are behind.
     queued: bool,
-    rooms: SmallVec<[(RoomId, u32); 1]>,
+    rooms: Few<(RoomId, u32)>,
 }
 
 /// All subscribers, by slot.
@@ -109,7 +110,7 @@ impl Subscriptions {
             Some(&(_, place)) => subscribers[place as usize] = subscriber,
             None => {
                 let place = u32::try_from(subscribers.len()).expect("fewer subscribers than descriptors");
-                subscribers.push(subscriber);
+                push_tightly(subscribers, subscriber);
                 entry.rooms.push((room, place));
             }
         }
@@ -124,7 +125,7 @@ impl Subscriptions {
     }
 
     /// Forgets all of a subscriber's rooms.
-    pub fn remove_all(&mut self, who: SubscriberId) -> SmallVec<[(RoomId, u32); 1]> {
+    pub fn remove_all(&mut self, who: SubscriberId) -> Few<(RoomId, u32)> {
         self.entry(who).map(|entry| std::mem::take(&mut entry.rooms)).unwrap_or_default()
     }
 
@@ -135,7 +136,7 @@ impl Subscriptions {
     }
 
     /// The subscriber's rooms, and where it stands in their lists.
-    pub fn rooms(&mut self, who: SubscriberId) -> SmallVec<[(RoomId, u32); 1]> {
+    pub fn rooms(&mut self, who: SubscriberId) -> Few<(RoomId, u32)> {
         self.entry(who).map(|entry| entry.rooms.clone()).unwrap_or_default()
     }
 
@@ -216,7 +217,7 @@ mod tests {
 
     #[test]
     fn what_exists_once_per_subscription_is_small() {
-        assert_eq!((size_of::<Subscriber>(), size_of::<Entry>()), (24, 32));
+        assert_eq!((size_of::<Subscriber>(), size_of::<Entry>()), (24, 24));
     }
 
     #[test]

@@ -424,7 +424,7 @@ impl<D: Disk, T> Feed<D, T> {
 
     /// Takes all of a subscriber's cursors away.
     pub fn drop_subscriber(&mut self, who: SubscriberId) {
-        for (room, place) in self.subscriptions.remove_all(who) {
+        for &(room, place) in self.subscriptions.remove_all(who).iter() {
             self.take_out(room, place);
         }
     }

@@ -21,7 +21,7 @@ impl<D: Disk, T> Feed<D, T> {
     pub(super) fn catch_up(&mut self, who: SubscriberId, sink: &mut impl Sink, budget: &mut usize) -> bool {
         loop {
             let mut is_behind = false;
-            for (room, place) in self.subscriptions.rooms(who) {
+            for &(room, place) in self.subscriptions.rooms(who).iter() {
                 if !sink.accepts(who) || *budget == 0 {
                     return false;
                 }

@@ -158,6 +158,8 @@ struct Rest {
     bytes: usize,
     /// The first piece of the queue is partly written, and has been cut accordingly.
     begun: bool,
+    /// Since when the socket, which is full, has taken nothing.
+    blocked_since_ms: Option<u64>,
 }
 
 /// The queue of one connection.
@@ -235,6 +237,16 @@ impl Outbox {
             }
         }
         Ok(Drain::Emptied)
+    }
+
+    /// Since when the socket has taken nothing, in milliseconds, as last told.
+    pub fn blocked_since_ms(&self) -> Option<u64> {
+        self.rest.as_ref()?.blocked_since_ms
+    }
+
+    /// Remembers since when the socket has taken nothing. Kept here, because only who has to wait pays for it.
+    pub fn set_blocked_since_ms(&mut self, since_ms: u64) {
+        self.rest.get_or_insert_default().blocked_since_ms = Some(since_ms);
     }
 
     /// Forgets `count` bytes that were written.

@@ -54,10 +54,6 @@ struct Slot {
     connection: Connection<TcpStream>,
     /// The earliest entry in the wheel for it; others are stale.
     timer_at_ms: u64,
-    /// It is in `ready`, in `marked`, in `finished`.
-    in_ready: bool,
-    in_marked: bool,
-    in_finished: bool,
 }
 
 /// Listens, and drives all connections of a process on one thread.
@@ -202,7 +198,8 @@ impl Reactor {
             let ended = event.is_read_closed() || event.is_error();
             if event.is_readable() || ended {
                 slot.connection.mark_readable(ended);
-                enlist(ready, &mut slot.in_ready, id, slot.connection.wants_read());
+                let wants_read = slot.connection.wants_read();
+                enlist(ready, &mut slot.connection.listed.ready, id, wants_read);
             }
             if (event.is_writable() || event.is_error()) && slot.connection.is_blocked() {
                 writable.push(id);
@@ -220,7 +217,7 @@ impl Reactor {
         let mut ready = mem::replace(&mut self.ready, mem::take(&mut self.spare));
         for id in ready.drain(..) {
             if let Some(slot) = get(&mut self.slots, id) {
-                slot.in_ready = false;
+                slot.connection.listed.ready = false;
             }
             self.drive(id, events, |connection, turn| connection.read(turn));
         }
@@ -237,7 +234,7 @@ impl Reactor {
         let mut marked = mem::replace(&mut self.marked, mem::take(&mut self.spare));
         for id in marked.drain(..) {
             if let Some(slot) = get(&mut self.slots, id) {
-                slot.in_marked = false;
+                slot.connection.listed.marked = false;
             }
             self.drive(id, events, |connection, turn| connection.write(turn));
         }
@@ -271,7 +268,8 @@ impl Reactor {
     pub fn push(&mut self, conn: ConnId, frame: &Frame) {
         let Some(slot) = get(&mut self.slots, conn) else { return };
         slot.connection.push(frame.clone(), &self.config);
-        enlist(&mut self.marked, &mut slot.in_marked, conn, slot.connection.wants_write());
+        let wants_write = slot.connection.wants_write();
+        enlist(&mut self.marked, &mut slot.connection.listed.marked, conn, wants_write);
     }
 
     /// Bytes queued for `conn` and not yet taken by its socket.
@@ -342,10 +340,12 @@ impl Reactor {
         let Some(slot) = get(&mut self.slots, id) else { return };
         let mut turn = Turn { now_ms: self.now_ms, config: &self.config, shared: &mut self.shared, events };
         step(&mut slot.connection, &mut turn);
-        let connection = &slot.connection;
-        enlist(&mut self.ready, &mut slot.in_ready, id, connection.wants_read());
-        enlist(&mut self.marked, &mut slot.in_marked, id, connection.wants_write());
-        enlist(&mut self.finished, &mut slot.in_finished, id, connection.is_closed());
+        let connection = &mut slot.connection;
+        let (wants_read, wants_write) = (connection.wants_read(), connection.wants_write());
+        enlist(&mut self.ready, &mut connection.listed.ready, id, wants_read);
+        enlist(&mut self.marked, &mut connection.listed.marked, id, wants_write);
+        let is_closed = connection.is_closed();
+        enlist(&mut self.finished, &mut connection.listed.finished, id, is_closed);
         let deadline_ms = connection.deadline_ms(&self.config);
         if deadline_ms < slot.timer_at_ms {
             slot.timer_at_ms = deadline_ms;
@@ -408,8 +408,7 @@ impl Reactor {
             return;
         }
         let connection = Connection::new(id, socket, self.now_ms);
-        let (in_ready, in_marked, in_finished) = (false, false, false);
-        self.slots.insert(Slot { connection, timer_at_ms: u64::MAX, in_ready, in_marked, in_finished });
+        self.slots.insert(Slot { connection, timer_at_ms: u64::MAX });
         self.call(id, |connection, turn| {
             if excess > 0 {
                 connection.refuse(Refusal::Overloaded, turn);

@@ -47,7 +47,7 @@ impl Server {
                 let room = room_id(room);
                 let sequence = self.feed.position(room).map_or(0, |position| position.head);
                 let serial = Serial { timestamp: now.unix_ms, serial };
-                let event = Event::announcement(self.feed.name(room), &user, kind, sequence, serial);
+                let event = Event::announcement(self.feed.name(room), user.as_str(), kind, sequence, serial);
                 self.broadcast(room, None, &event.to_vec(None));
             }
             Effect::OpenRoom { room, name } => self.feed.open(room_id(room), name, self.entropy.u64()?, now),
@@ -65,7 +65,7 @@ impl Server {
                 }
             }
             Effect::Append { client, id, room, user, content, nonce } => {
-                let draft = Draft { user: &user, content: &content, nonce: nonce.as_deref() };
+                let draft = Draft { user: user.as_str(), content: &content, nonce: nonce.as_deref() };
                 self.feed.append(room_id(room), &draft, now, Ticket { client, id }, &mut self.feed_events);
             }
             Effect::History { client, room, range } => self.history(client, room_id(room), range),

@@ -397,5 +397,7 @@ fn pings_are_answered_in_order_and_a_flood_of_them_stops_reading() {
 
 #[test]
 fn an_idle_websocket_is_small() {
-    assert!(size_of::<Connection<mio::net::TcpStream>>() <= 96, "{}", size_of::<Connection<mio::net::TcpStream>>());
+    // A debug build's stream is larger than the descriptor it is.
+    let own = size_of::<Connection<mio::net::TcpStream>>() - size_of::<mio::net::TcpStream>();
+    assert!(own <= 80, "{own}");
 }
