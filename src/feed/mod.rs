@@ -10,6 +10,7 @@
 mod cursor;
 mod nonces;
 mod parked;
+mod pieces;
 mod replay;
 mod room;
 mod tail;
@@ -20,11 +21,13 @@ use self::{
     cursor::{Phase, Subscriptions},
     nonces::Verdict,
     parked::Parked,
+    pieces::Pieces,
     room::{Pending, Room},
     tail::Tails,
 };
 use crate::{
     clock::Now,
+    limits,
     log::{Disk, Epoch, LogError, LogEvent, LogId, Position, ReadBuffer, Store, StoreError, SyncBatch, SyncOutcome},
     net::Frame,
     protocol::{HistoryRange, MessageIdentity, StoredMessage, encode_message},
@@ -141,6 +144,7 @@ pub struct Feed<D: Disk, T> {
     by_log: Vec<RoomId>,
     subscriptions: Subscriptions,
     tails: Tails,
+    pieces: Pieces,
     /// Rooms with messages that were published and not delivered yet.
     fresh: Vec<RoomId>,
     payload: Vec<u8>,
@@ -158,6 +162,7 @@ impl<D: Disk, T> Feed<D, T> {
             by_log: Vec::new(),
             subscriptions: Subscriptions::default(),
             tails: Tails::default(),
+            pieces: Pieces::default(),
             fresh: Vec::new(),
             payload: Vec::new(),
             buffer: ReadBuffer::default(),
@@ -176,6 +181,9 @@ impl<D: Disk, T> Feed<D, T> {
             self.by_log.resize(self.by_log.len().max(log.index() + 1), id);
             self.by_log[log.index()] = id;
         }
+        if let Some(hot) = &room.hot {
+            self.tails.add(id, &hot.tail);
+        }
         self.rooms.resize_with(self.rooms.len().max(id.index() + 1), || None);
         let before = self.rooms[id.index()].replace(room);
         debug_assert!(before.is_none(), "a room is closed before its place is used again");
@@ -186,9 +194,10 @@ impl<D: Disk, T> Feed<D, T> {
     pub fn close(&mut self, id: RoomId, now: Now) {
         let mut room = self.rooms[id.index()].take().expect("a room is opened before it is closed");
         debug_assert!(room.subscribers.is_empty() && room.is_settled());
+        self.pieces.forget(id);
         let Some(hot) = &mut room.hot else { return self.close_log(&room) };
         self.tails.forget(&hot.tail);
-        hot.cool_down();
+        hot.cool_down(limits::JOIN_HISTORY_MESSAGES);
         self.sweep_tails();
         self.parked.put(room, now.monotonic_ms);
         self.close_parked(now);
@@ -481,16 +490,20 @@ impl<D: Disk, T> Feed<D, T> {
                 self.subscriptions.mark_behind(who);
             }
         }
-        self.subscriptions.behind_count() > 0
+        let is_behind = self.subscriptions.behind_count() > 0;
+        if !is_behind {
+            self.pieces.clear();
+        }
+        is_behind
     }
 
-    /// The JSON of a `history` frame that answers a command.
+    /// The `history` frame that answers a command.
     ///
     /// # Errors
     /// The log cannot be read.
-    pub fn history(&mut self, id: RoomId, range: HistoryRange, out: &mut Vec<u8>) -> Result<(), LogError> {
+    pub fn history(&mut self, id: RoomId, range: HistoryRange) -> Result<Frame, LogError> {
         let log = self.room(id).log?;
-        self.read_history(id, log, range, out)
+        self.read_history(id, log, range)
     }
 
     fn room(&self, id: RoomId) -> &Room<T> {

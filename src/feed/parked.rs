@@ -11,28 +11,37 @@ use std::{
 };
 
 use super::room::Room;
+use crate::limits;
 
 /// How long a room without members stays open, in milliseconds.
 const PARKED_MS: u64 = 30_000;
 /// Rooms without members that stay open.
 const PARKED_MAX: usize = 256;
+/// Bytes of frames that such rooms keep, so that who comes back need not wait for the log.
+const TAIL_BYTES_MAX: usize = limits::TAIL_BYTES_MAX / 2;
 
-/// Invariant: every room is in the queue; an entry of the queue without a room, or with a later one, is out of date.
+/// Invariants: every room is in the queue; an entry of the queue without a room, or with a later one, is out of date;
+/// `tail_bytes` is the sum over the rooms.
 pub(super) struct Parked<T> {
     rooms: HashMap<Rc<str>, (u64, Room<T>)>,
     /// By the time at which they are closed.
     queue: VecDeque<(u64, Rc<str>)>,
+    tail_bytes: usize,
 }
 
 impl<T> Default for Parked<T> {
     fn default() -> Self {
-        Self { rooms: HashMap::new(), queue: VecDeque::new() }
+        Self { rooms: HashMap::new(), queue: VecDeque::new(), tail_bytes: 0 }
     }
 }
 
 impl<T> Parked<T> {
     /// Keeps a room.
-    pub fn put(&mut self, room: Room<T>, now_ms: u64) {
+    pub fn put(&mut self, mut room: Room<T>, now_ms: u64) {
+        if let Some(hot) = room.hot.as_mut().filter(|hot| self.tail_bytes + hot.tail_bytes() > TAIL_BYTES_MAX) {
+            hot.forget_tail();
+        }
+        self.tail_bytes += tail_bytes(&room);
         let (until_ms, name) = (now_ms + PARKED_MS, Rc::clone(&room.name));
         self.queue.push_back((until_ms, Rc::clone(&name)));
         self.rooms.insert(name, (until_ms, room));
@@ -40,7 +49,9 @@ impl<T> Parked<T> {
 
     /// Gives a room back to those who come.
     pub fn take(&mut self, name: &str) -> Option<Room<T>> {
-        self.rooms.remove(name).map(|(_, room)| room)
+        let (_, room) = self.rooms.remove(name)?;
+        self.tail_bytes -= tail_bytes(&room);
+        Some(room)
     }
 
     /// A room that has been kept long enough.
@@ -63,10 +74,18 @@ impl<T> Parked<T> {
     }
 }
 
+fn tail_bytes<T>(room: &Room<T>) -> usize {
+    room.hot.as_ref().map_or(0, |hot| hot.tail_bytes())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::LogError;
+    use crate::{
+        feed::{room::Hot, tail::Batch},
+        log::LogError,
+        net::Frame,
+    };
 
     fn room(name: &str) -> Room<()> {
         Room::new(name.into(), Err(LogError::Unavailable))
@@ -85,6 +104,24 @@ mod tests {
         assert_eq!(parked.next_deadline_ms(), Some(PARKED_MS + 20));
         assert_eq!(&*parked.next_due(PARKED_MS + 20).expect("due").name, "a");
         assert!(parked.next_due(u64::MAX).is_none() && parked.next_deadline_ms().is_none());
+    }
+
+    #[test]
+    fn the_memory_of_what_they_said_last_is_bounded() {
+        let mut parked = Parked::default();
+        for number in 0..10 {
+            let mut room = room(&format!("r{number}"));
+            let mut hot = Hot::new(0, 0);
+            let frame = Frame::from_encoded(vec![0; TAIL_BYTES_MAX / 4]);
+            hot.tail.push_back(Batch { first: 1, last: 1, frame });
+            room.hot = Some(Box::new(hot));
+            parked.put(room, number);
+        }
+        assert_eq!(parked.tail_bytes, TAIL_BYTES_MAX);
+        assert!(parked.take("r0").is_some_and(|room| tail_bytes(&room) > 0));
+        assert!(parked.take("r9").is_some_and(|room| tail_bytes(&room) == 0));
+        while parked.next_due(u64::MAX).is_some() {}
+        assert_eq!(parked.tail_bytes, 0);
     }
 
     #[test]

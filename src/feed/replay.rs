@@ -5,11 +5,12 @@
 use super::{
     Feed, RoomId, Sink, SubscriberId,
     cursor::{Phase, Replay, Subscriber},
+    pieces::Place,
 };
 use crate::{
     limits,
     log::{Disk, LogError, LogId, Position},
-    net::{Frame, Opcode, encode_header},
+    net::{Frame, Opcode, TextFrame, encode_header},
     protocol::{HistoryRange, Reset, history_frame},
 };
 
@@ -68,21 +69,77 @@ impl<D: Disk, T> Feed<D, T> {
     ) -> Option<Frame> {
         let Replay { until, reset, recent, .. } = replay;
         let bytes_max = if recent { limits::HISTORY_FRAME_BYTES_MAX } else { limits::REPLAY_FRAME_BYTES_MAX };
-        if cursor.next <= until {
-            self.read(log, cursor.next, limits::HISTORY_LIMIT_MAX.min(until - cursor.next + 1), bytes_max).ok()?;
-            cursor.next = self.buffer.next;
-        } else {
-            self.read(log, u64::MAX, 1, 0).ok()?; // beyond every end: nothing
-        }
-        let more = cursor.next <= until;
-        cursor.phase = if more {
+        let place = Place { room: id, from: cursor.next, until, floor: position.floor, bytes_max };
+        let known = self.pieces.get(place).filter(|_| reset.is_none());
+        let (frame, next) = match known {
+            Some(piece) => piece,
+            None => {
+                let (frame, next) = self.make_piece(log, &position, place, reset).ok()?;
+                if reset.is_none() {
+                    self.pieces.put(place, frame.clone(), next);
+                }
+                (frame, next)
+            }
+        };
+        cursor.next = next;
+        cursor.phase = if next <= until {
             Phase::Replay(Box::new(Replay { reset: None, owes_frame: false, ..replay }))
         } else {
             Phase::Live
         };
-        let mut json = Vec::new();
-        self.encode_history(id, &position, more, reset, &mut json);
-        Some(Frame::text(&json))
+        Some(frame)
+    }
+
+    /// The frame with what follows a place, and the sequence after it.
+    fn make_piece(
+        &mut self,
+        log: LogId,
+        position: &Position,
+        place: Place,
+        reset: Option<Reset>,
+    ) -> Result<(Frame, u64), LogError> {
+        let Place { room: id, from, until, bytes_max, .. } = place;
+        let mut frame = TextFrame::default();
+        if let Some(next) = self.encode_from_tail(position, place, reset, frame.payload()) {
+            return Ok((frame.finish(), next));
+        }
+        let next = if from <= until {
+            self.read(log, from, limits::HISTORY_LIMIT_MAX.min(until - from + 1), bytes_max)?;
+            self.buffer.next
+        } else {
+            self.read(log, u64::MAX, 1, 0)?; // beyond every end: nothing
+            from
+        };
+        self.encode_history(id, position, next <= until, reset, frame.payload());
+        Ok((frame.finish(), next))
+    }
+
+    /// The same from memory, if all of it is there: the sequence after it.
+    fn encode_from_tail(
+        &self,
+        position: &Position,
+        place: Place,
+        reset: Option<Reset>,
+        out: &mut Vec<u8>,
+    ) -> Option<u64> {
+        let Place { room: id, from, until, bytes_max, .. } = place;
+        let room = self.room(id);
+        let mut messages = room.hot.as_ref()?.published_from(from).filter(|_| from <= until)?;
+        history_frame::begin(&room.name, out);
+        let (mut next, mut bytes) = (from, 0);
+        while next <= until && next - from < limits::HISTORY_LIMIT_MAX {
+            let payload = messages.next().expect("what is published is in the tail up to its end");
+            bytes += payload.len();
+            if bytes > bytes_max && next > from {
+                break;
+            }
+            history_frame::push(payload, out);
+            next += 1;
+        }
+        let Position { epoch, floor, head, .. } = *position;
+        let more = next <= until;
+        history_frame::end(&history_frame::Tail { epoch, floor, head, more, reset, gap: None }, out);
+        Some(next)
     }
 
     /// Whole `message` frames: a slice of the tail, or the same bytes from the log.
@@ -101,9 +158,9 @@ impl<D: Disk, T> Feed<D, T> {
         cursor.next = self.buffer.next;
         if self.buffer.gap.is_some() {
             // Damage cannot be told by messages: this once, a live reader gets a history frame.
-            let mut json = Vec::new();
-            self.encode_history(id, position, false, None, &mut json);
-            return Some(Frame::text(&json));
+            let mut frame = TextFrame::default();
+            self.encode_history(id, position, false, None, frame.payload());
+            return Some(frame.finish());
         }
         let mut frames = Vec::with_capacity(limits::REPLAY_FRAME_BYTES_MAX);
         for (_, payload) in self.buffer.records() {
@@ -114,13 +171,7 @@ impl<D: Disk, T> Feed<D, T> {
     }
 
     /// The answer to a `history` command.
-    pub(super) fn read_history(
-        &mut self,
-        id: RoomId,
-        log: LogId,
-        range: HistoryRange,
-        out: &mut Vec<u8>,
-    ) -> Result<(), LogError> {
+    pub(super) fn read_history(&mut self, id: RoomId, log: LogId, range: HistoryRange) -> Result<Frame, LogError> {
         let position = self.store.position(log);
         let more = match range {
             HistoryRange::Since { since, limit } => self.read_after(log, &position, since, limit)?,
@@ -129,8 +180,9 @@ impl<D: Disk, T> Feed<D, T> {
                 self.read_before(log, position.floor.max(since.saturating_add(1)), last, limit)?
             }
         };
-        self.encode_history(id, &position, more, None, out);
-        Ok(())
+        let mut frame = TextFrame::default();
+        self.encode_history(id, &position, more, None, frame.payload());
+        Ok(frame.finish())
     }
 
     /// Reads upwards; whether there is more above.
@@ -166,8 +218,8 @@ impl<D: Disk, T> Feed<D, T> {
     /// The JSON of a `history` frame with what the buffer holds.
     fn encode_history(&self, id: RoomId, position: &Position, more: bool, reset: Option<Reset>, out: &mut Vec<u8>) {
         history_frame::begin(&self.room(id).name, out);
-        for (index, (_, payload)) in self.buffer.records().enumerate() {
-            history_frame::push(payload, index == 0, out);
+        for (_, payload) in self.buffer.records() {
+            history_frame::push(payload, out);
         }
         let Position { epoch, floor, head, .. } = *position;
         history_frame::end(&history_frame::Tail { epoch, floor, head, more, reset, gap: self.buffer.gap }, out);

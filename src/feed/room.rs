@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::{
     cursor::Subscriber,
     nonces::Nonces,
-    tail::{Batch, Building},
+    tail::{self, Batch, Building},
 };
 use crate::log::{LogError, LogId};
 
@@ -65,14 +65,32 @@ impl<T> Hot<T> {
         self.tail.range(seen..)
     }
 
+    /// Published messages from a sequence on, if it is in memory.
+    pub fn published_from(&self, sequence: u64) -> Option<impl Iterator<Item = &[u8]>> {
+        tail::messages_from(&self.tail, sequence)
+    }
+
     /// The last sequence that was delivered.
     pub fn delivered_through(&self) -> u64 {
         self.delivered
     }
 
-    /// Gives back what can be had again from the log.
-    pub fn cool_down(&mut self) {
-        (self.tail, self.nonces) = (VecDeque::new(), None);
+    /// Gives back what can be had again from the log, but for what the next to join is shown first.
+    pub fn cool_down(&mut self, messages_kept: u64) {
+        self.nonces = None;
+        let end = self.tail.back().map_or(0, |batch| batch.last);
+        self.tail.retain(|batch| batch.last + messages_kept > end);
+        self.tail.shrink_to_fit();
+    }
+
+    /// Gives that back, too.
+    pub fn forget_tail(&mut self) {
+        self.tail = VecDeque::new();
+    }
+
+    /// Bytes of published frames in memory.
+    pub fn tail_bytes(&self) -> usize {
+        self.tail.iter().map(|batch| batch.frame.len()).sum()
     }
 
     pub fn remember_nonce(&mut self, user: &str, nonce: &str, sequence: u64) {

@@ -2,7 +2,7 @@
 //!
 //! Owns: batches and the memory they may take over all rooms. Must never know: who reads them.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, ops::Range};
 
 use super::RoomId;
 use crate::{
@@ -33,19 +33,37 @@ impl Batch {
 
 /// Where the frame with this index starts.
 fn offset_of(bytes: &[u8], index: u64) -> usize {
-    (0..index).fold(0, |offset, _| offset + frame_len(&bytes[offset..]))
+    payloads(bytes).take(index as usize).last().map_or(0, |payload| payload.end)
 }
 
-/// Length of the unmasked frame that starts here (RFC 6455 section 5.2).
-fn frame_len(bytes: &[u8]) -> usize {
-    match bytes[1] {
-        126 => 4 + usize::from(u16::from_be_bytes([bytes[2], bytes[3]])),
-        127 => {
-            let len = u64::from_be_bytes(bytes[2..10].try_into().expect("eight bytes"));
-            10 + usize::try_from(len).expect("encoded from memory")
-        }
-        len => 2 + usize::from(len),
-    }
+/// Where the payloads are of unmasked frames that stand back to back (RFC 6455 section 5.2).
+fn payloads(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    let mut end = 0;
+    std::iter::from_fn(move || {
+        let header = &bytes[end..];
+        let (header_len, len) = match *header.get(1)? {
+            126 => (4, usize::from(u16::from_be_bytes([header[2], header[3]]))),
+            127 => {
+                let len = u64::from_be_bytes(header[2..10].try_into().expect("eight bytes"));
+                (10, usize::try_from(len).expect("encoded from memory"))
+            }
+            len => (2, usize::from(len)),
+        };
+        let start = end + header_len;
+        end = start + len;
+        Some(start..end)
+    })
+}
+
+/// The messages of published batches from a sequence on, if it is among them.
+pub(super) fn messages_from(tail: &VecDeque<Batch>, sequence: u64) -> Option<impl Iterator<Item = &[u8]>> {
+    let index = tail.partition_point(|batch| batch.last < sequence);
+    let first = tail.get(index).filter(|batch| batch.first <= sequence)?.first;
+    let messages = tail.range(index..).flat_map(|batch| {
+        let bytes = batch.frame.as_bytes();
+        payloads(bytes).map(|payload| &bytes[payload])
+    });
+    Some(messages.skip((sequence - first) as usize))
 }
 
 /// Frames that are appended and not published. Chunks are ascending and without a hole.
@@ -95,7 +113,8 @@ impl Building {
                 chunk.last = through;
                 self.chunks.insert(1, rest);
             }
-            let Chunk { first, last, bytes } = self.chunks.pop_front().expect("looked at above");
+            let Chunk { first, last, mut bytes } = self.chunks.pop_front().expect("looked at above");
+            bytes.shrink_to_fit(); // in place, as a rule; it may be kept for long
             batches.push_back(Batch { first, last, frame: Frame::from_encoded(bytes) });
         }
         batches
@@ -118,14 +137,8 @@ impl Building {
     /// The payload of a message that is not published yet.
     pub fn payload(&self, sequence: u64) -> Option<&[u8]> {
         let chunk = self.chunks.iter().find(|chunk| (chunk.first..=chunk.last).contains(&sequence))?;
-        let frame = &chunk.bytes[offset_of(&chunk.bytes, sequence - chunk.first)..];
-        let len = frame_len(frame);
-        let header = match frame[1] {
-            126 => 4,
-            127 => 10,
-            _ => 2,
-        };
-        Some(&frame[header..len])
+        let place = payloads(&chunk.bytes).nth((sequence - chunk.first) as usize)?;
+        Some(&chunk.bytes[place])
     }
 }
 
@@ -194,6 +207,11 @@ mod tests {
         assert_eq!((batches[0].first, batches.back().unwrap().last), (5, 10));
         let from = batches[0].from(7);
         assert_eq!(&from.as_bytes()[..5], &[0x81, 126, 0, 126, b'7']);
+        for sequence in 5..=10 {
+            let lens: Vec<usize> = messages_from(&batches, sequence).unwrap().map(<[u8]>::len).collect();
+            assert_eq!(lens, [10, 125, 126, 65_535, 65_536, 3][sequence as usize - 5..]);
+        }
+        assert!(messages_from(&batches, 4).is_none() && messages_from(&batches, 11).is_none());
     }
 
     #[test]

@@ -1,16 +1,17 @@
 //! The feed over a real store in a temporary folder, with subscribers whose queues the test fills and drains.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::PathBuf,
     sync::atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
 use serde_json::Value;
 
-use super::{Draft, Feed, FeedEvent, Rejection, RoomId, Sink, Start, SubscriberId};
+use super::{Draft, Feed, FeedEvent, Rejection, RoomId, Sink, Start, SubscriberId, pieces};
 use crate::{
     clock::Now,
+    limits,
     log::{Options, RealDisk, Retention, Store, SyncPolicy},
     net::Frame,
     protocol::HistoryRange,
@@ -42,6 +43,8 @@ struct Queues {
     full: Vec<u32>,
     largest: usize,
     pieces: usize,
+    /// Where the bytes lay that were given.
+    buffers: HashSet<*const u8>,
 }
 
 impl Sink for Queues {
@@ -56,17 +59,8 @@ impl Sink for Queues {
     fn push(&mut self, subscriber: SubscriberId, frame: &Frame) {
         self.largest = self.largest.max(frame.len());
         self.pieces += 1;
-        let mut bytes = frame.as_bytes();
-        while !bytes.is_empty() {
-            let (header, len) = match bytes[1] {
-                126 => (4, usize::from(u16::from_be_bytes([bytes[2], bytes[3]]))),
-                127 => (10, usize::try_from(u64::from_be_bytes(bytes[2..10].try_into().unwrap())).unwrap()),
-                len => (2, usize::from(len)),
-            };
-            let json = serde_json::from_slice(&bytes[header..header + len]).expect("a frame is JSON");
-            self.given.entry(subscriber.slot).or_default().push(json);
-            bytes = &bytes[header + len..];
-        }
+        self.buffers.insert(frame.as_bytes().as_ptr());
+        self.given.entry(subscriber.slot).or_default().extend(messages(frame));
     }
 }
 
@@ -167,10 +161,23 @@ impl Scene {
     }
 
     fn history(&mut self, range: HistoryRange) -> Value {
-        let mut json = Vec::new();
-        self.feed.history(ROOM, range, &mut json).expect("readable");
-        serde_json::from_slice(&json).expect("valid JSON")
+        messages(&self.feed.history(ROOM, range).expect("readable")).remove(0)
     }
+}
+
+/// What the WebSocket frames in a shared frame say.
+fn messages(frame: &Frame) -> Vec<Value> {
+    let (mut bytes, mut messages) = (frame.as_bytes(), Vec::new());
+    while !bytes.is_empty() {
+        let (header, len) = match bytes[1] {
+            126 => (4, usize::from(u16::from_be_bytes([bytes[2], bytes[3]]))),
+            127 => (10, usize::try_from(u64::from_be_bytes(bytes[2..10].try_into().unwrap())).unwrap()),
+            len => (2, usize::from(len)),
+        };
+        messages.push(serde_json::from_slice(&bytes[header..header + len]).expect("a frame is JSON"));
+        bytes = &bytes[header + len..];
+    }
+    messages
 }
 
 fn who(slot: u32) -> SubscriberId {
@@ -461,4 +468,63 @@ fn a_room_that_is_left_and_entered_again_was_never_closed() {
     scene.now.monotonic_ms += 30_000;
     scene.commit();
     assert_eq!(scene.feed.next_deadline_ms(), None, "now it is closed");
+}
+
+/// The frames that a subscriber from `since` is given, once for one that comes alone and once for one that comes along.
+fn replayed(scene: &mut Scene, since: u64) -> (Vec<Value>, Vec<Value>) {
+    scene.feed.subscribe(who(1), ROOM, after(since)).expect("the log is there");
+    scene.feed.subscribe(who(2), ROOM, after(since)).expect("the log is there");
+    scene.turn();
+    (scene.given(1), scene.given(2))
+}
+
+#[test]
+fn history_is_the_same_from_memory_from_the_log_and_from_what_another_was_given() {
+    let mut scene = Scene::new();
+    for number in 0..1_100_u64 {
+        scene.append(&"x".repeat((number * 37 % 300) as usize + 1), None, 0);
+        if number % 7 == 0 {
+            scene.commit();
+        }
+    }
+    scene.commit();
+    assert!(scene.feed.room(ROOM).hot.as_ref().unwrap().published_from(1).is_some(), "all of it is in memory");
+    let froms = [0, 1, 99, 100, 1_000, 1_098, 1_099, 1_100];
+    let from_memory = froms.map(|since| replayed(&mut scene, since));
+    let mut scene = scene.restart();
+    for (since, (alone, along)) in froms.into_iter().zip(from_memory) {
+        assert_eq!(alone, along, "since {since}");
+        assert_eq!(replayed(&mut scene, since), (alone, along), "since {since}, from the log");
+    }
+}
+
+#[test]
+fn who_joins_at_the_same_place_shares_the_frame() {
+    let mut scene = Scene::new();
+    scene.fill(1..=60);
+    for slot in 0..100 {
+        scene.feed.subscribe(who(slot), ROOM, Start::Recent).expect("the log is there");
+    }
+    scene.turn();
+    assert_eq!((scene.queues.pieces, scene.queues.buffers.len()), (100, 1));
+    let bytes_max = limits::HISTORY_FRAME_BYTES_MAX;
+    let place = pieces::Place { room: ROOM, from: 11, until: 60, floor: 1, bytes_max };
+    assert!(scene.feed.pieces.get(place).is_none(), "it is kept only while somebody is behind");
+}
+
+#[test]
+fn a_room_that_was_left_remembers_what_the_next_to_join_is_shown() {
+    let mut scene = Scene::new();
+    for number in 1..=70 {
+        scene.append(&format!("{number}"), None, 0);
+        scene.commit();
+    }
+    scene.feed.close(ROOM, scene.now);
+    scene.feed.open(ROOM, "r".into(), entropy(), scene.now);
+    let hot = scene.feed.room(ROOM).hot.as_ref().unwrap();
+    assert!(hot.published_from(21).is_some() && hot.published_from(20).is_none());
+    scene.subscribe(1, Start::Recent);
+    assert_eq!(scene.sequences(1).0, (21..=70).collect::<Vec<_>>());
+    scene.fill(71..=72);
+    assert_eq!(scene.sequences(1).0, [71, 72]);
 }

@@ -24,6 +24,9 @@ pub(super) trait Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
     /// Like [`io::Write::write`].
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
+    /// Like `write`, for bytes behind which the sending side is shut at once: they may wait for that, to leave in one
+    /// segment with the end.
+    fn write_last(&mut self, bytes: &[u8]) -> io::Result<usize>;
     /// Tells the peer that nothing more will be sent.
     fn shutdown_write(&mut self) -> io::Result<()>;
 }
@@ -375,7 +378,8 @@ impl<S: Socket> Connection<S> {
     }
 
     fn drain(&mut self, was_blocked: bool, turn: &mut Turn<'_>) {
-        match self.outbox.write_to(&mut self.socket, &mut turn.shared.gather) {
+        let is_last = matches!(self.phase, Phase::Draining { .. });
+        match self.outbox.write_to(&mut self.socket, &mut turn.shared.gather, is_last) {
             Ok(Drain::Emptied) => {
                 if let Phase::Head(head) = &mut self.phase {
                     head.since_ms = turn.now_ms;

@@ -19,6 +19,6 @@ mod wire;
 
 pub use config::NetConfig;
 pub use event::{CloseReason, ConnId, NetEvent};
-pub use outbox::{Frame, Opcode, encode_header};
+pub use outbox::{Frame, Opcode, TextFrame, encode_header};
 pub use reactor::Reactor;
 pub use wheel::{TICK_MS, Wheel};

@@ -18,6 +18,9 @@ pub(super) const GATHER_BYTES: usize = 64 * 1024;
 /// Longest payload of a control frame, in bytes (RFC 6455 section 5.5).
 const CONTROL_BYTES_MAX: usize = 125;
 
+/// Longest header of an unmasked frame, in bytes (RFC 6455 section 5.2).
+const HEADER_BYTES_MAX: usize = 10;
+
 /// What a frame carries (RFC 6455 section 5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opcode {
@@ -43,6 +46,39 @@ pub fn encode_header(opcode: Opcode, payload_len: usize, out: &mut Vec<u8>) {
     };
     let header = FrameHeader { opcode, ..FrameHeader::default() };
     header.format(payload_len as u64, out).expect("writing to a Vec cannot fail");
+}
+
+/// A text frame whose payload is written in place: the header, whose size depends on it, comes last.
+#[derive(Debug)]
+pub struct TextFrame {
+    /// Begins with room for the longest header.
+    bytes: Vec<u8>,
+}
+
+impl Default for TextFrame {
+    fn default() -> Self {
+        TextFrame { bytes: vec![0; HEADER_BYTES_MAX] }
+    }
+}
+
+impl TextFrame {
+    /// Where the payload, which must be UTF-8, is to be appended.
+    pub fn payload(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// The frame.
+    ///
+    /// # Panics
+    /// If the payload has 4 GiB or more, or something that was there before it was written is gone.
+    pub fn finish(mut self) -> Frame {
+        let payload_len = self.bytes.len().checked_sub(HEADER_BYTES_MAX).expect("the payload was only appended to");
+        let mut header = Vec::with_capacity(HEADER_BYTES_MAX);
+        encode_header(Opcode::Text, payload_len, &mut header);
+        let start = HEADER_BYTES_MAX - header.len();
+        self.bytes[start..HEADER_BYTES_MAX].copy_from_slice(&header);
+        Frame { start: start as u32, ..Frame::from_encoded(self.bytes) }
+    }
 }
 
 /// Bytes ready for the wire, shared by everyone they go to: one or several whole WebSocket frames, or an HTTP
@@ -213,18 +249,22 @@ impl Outbox {
     /// Writes until the queue or the socket's buffer is exhausted: a single piece from where it lies, several through
     /// `gather`, because one contiguous write costs less than `writev` (see docs/PERFORMANCE.md).
     ///
+    /// `is_last`: when all is written, the sending side is shut.
+    ///
     /// # Errors
     /// The socket's; the connection is of no more use.
-    pub fn write_to(&mut self, socket: &mut impl Socket, gather: &mut Vec<u8>) -> io::Result<Drain> {
+    pub fn write_to(&mut self, socket: &mut impl Socket, gather: &mut Vec<u8>, is_last: bool) -> io::Result<Drain> {
         let mut written = 0;
         while let Some(first) = &self.first {
-            let result = match self.rest.as_ref().filter(|rest| !rest.pieces.is_empty()) {
+            let bytes = match self.rest.as_ref().filter(|rest| !rest.pieces.is_empty()) {
                 Some(rest) => {
                     collect(first, &rest.pieces, gather);
-                    socket.write(gather)
+                    &gather[..]
                 }
-                None => socket.write(first.as_bytes()),
+                None => first.as_bytes(),
             };
+            let is_end = is_last && bytes.len() == self.bytes();
+            let result = if is_end { socket.write_last(bytes) } else { socket.write(bytes) };
             match result {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => {
@@ -336,6 +376,17 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_written_in_place_is_the_same_frame() {
+        for len in [0, 125, 126, 65_535, 65_536] {
+            let mut frame = TextFrame::default();
+            frame.payload().extend(vec![b'x'; len]);
+            let frame = frame.finish();
+            assert_eq!(frame.as_bytes(), Frame::text(&vec![b'x'; len]).as_bytes());
+            assert_eq!(frame.slice(1..2).as_bytes(), &frame.as_bytes()[1..2]);
+        }
+    }
+
+    #[test]
     fn close_reason_is_cut_between_characters() {
         let frame = Frame::close(Some(1000), &"ä".repeat(100));
         assert_eq!(frame.as_bytes()[..4], [0x88, 124, 3, 232]);
@@ -352,10 +403,10 @@ mod tests {
             let steps = [Step::Take(at), Step::Block, Step::Take(1), Step::Block];
             let mut socket = ScriptedSocket::writing(steps.into_iter().filter(|step| !matches!(step, Step::Take(0))));
             let mut gather = Vec::new();
-            let first = outbox.write_to(&mut socket, &mut gather).unwrap();
+            let first = outbox.write_to(&mut socket, &mut gather, false).unwrap();
             assert_eq!(first, Drain::Blocked { written: at });
             assert_eq!(outbox.bytes(), want.len() - at);
-            while outbox.write_to(&mut socket, &mut gather).unwrap() != Drain::Emptied {}
+            while outbox.write_to(&mut socket, &mut gather, false).unwrap() != Drain::Emptied {}
             assert_eq!(socket.written, want, "cut at {at}");
             assert!(outbox.first.is_none() && outbox.rest.is_none(), "storage is given back");
         }
@@ -382,7 +433,7 @@ mod tests {
         let mut outbox = Outbox::default();
         frames().into_iter().for_each(|frame| outbox.push(frame));
         let mut socket = ScriptedSocket::writing([]);
-        assert_eq!(outbox.write_to(&mut socket, &mut Vec::new()).unwrap(), Drain::Emptied);
+        assert_eq!(outbox.write_to(&mut socket, &mut Vec::new(), false).unwrap(), Drain::Emptied);
         assert_eq!((socket.writes, socket.written), (1, bytes_of(&frames())));
     }
 
@@ -393,7 +444,7 @@ mod tests {
             frames().into_iter().for_each(|frame| outbox.push(frame));
             let steps = [Step::Take(sent), Step::Block];
             let mut socket = ScriptedSocket::writing(steps.into_iter().filter(|step| !matches!(step, Step::Take(0))));
-            outbox.write_to(&mut socket, &mut Vec::new()).unwrap();
+            outbox.write_to(&mut socket, &mut Vec::new(), false).unwrap();
             outbox.abandon();
             assert_eq!(outbox.bytes(), kept, "after {sent} bytes");
         }
@@ -405,7 +456,7 @@ mod tests {
         let long: Vec<Frame> = (0..5).map(|n| Frame::binary(&vec![n; 30_000])).collect();
         long.iter().for_each(|frame| outbox.push(frame.clone()));
         let mut socket = ScriptedSocket::writing([]);
-        outbox.write_to(&mut socket, &mut Vec::new()).unwrap();
+        outbox.write_to(&mut socket, &mut Vec::new(), false).unwrap();
         assert_eq!((socket.writes, socket.written == bytes_of(&long)), (3, true));
     }
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use mio::event::Source;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
+use rustix::net::{SendFlags, send};
 use slab::Slab;
 use socket2::{Domain, Socket as RawSocket, Type};
 
@@ -42,6 +43,14 @@ impl Socket for TcpStream {
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         Write::write(self, bytes)
+    }
+
+    fn write_last(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        #[cfg(target_os = "linux")]
+        let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
+        #[cfg(not(target_os = "linux"))]
+        let flags = SendFlags::empty();
+        Ok(send(&*self, bytes, flags)?)
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {

@@ -25,6 +25,8 @@ pub(super) struct ScriptedSocket {
     pub steps: VecDeque<Step>,
     pub written: Vec<u8>,
     pub writes: usize,
+    /// How many of them were said to be the last.
+    pub last_writes: usize,
     pub shut: bool,
 }
 
@@ -56,6 +58,12 @@ impl Socket for ScriptedSocket {
         };
         self.writes += 1;
         self.written.extend_from_slice(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn write_last(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.write(bytes)?;
+        self.last_writes += 1;
         Ok(count)
     }
 

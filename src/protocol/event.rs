@@ -182,9 +182,9 @@ pub mod history_frame {
     }
 
     /// Adds one record's payload. Payloads that are no messages of this protocol are left out.
-    pub fn push(payload: &[u8], first: bool, out: &mut Vec<u8>) {
+    pub fn push(payload: &[u8], out: &mut Vec<u8>) {
         if let Some(object) = inner(payload) {
-            if !first {
+            if out.last() != Some(&b'[') {
                 out.push(b',');
             }
             out.extend_from_slice(object);
@@ -484,8 +484,8 @@ mod tests {
     fn a_history_frame_is_json_around_recorded_messages() {
         let mut frame = Vec::new();
         history_frame::begin("a \"room\"", &mut frame);
-        history_frame::push(br#"{"type":"message","data":{"sequence":1}}"#, true, &mut frame);
-        history_frame::push(br#"{"type":"message","data":{"sequence":2}}"#, false, &mut frame);
+        history_frame::push(br#"{"type":"message","data":{"sequence":1}}"#, &mut frame);
+        history_frame::push(br#"{"type":"message","data":{"sequence":2}}"#, &mut frame);
         let reset = Some(Reset::EpochChanged);
         history_frame::end(
             &history_frame::Tail { epoch: "e", floor: 1, head: 4, more: true, reset, gap: Some((3, 4)) },

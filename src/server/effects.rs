@@ -97,11 +97,15 @@ impl Server {
 
     /// Queues a reply or a private message. A client that is away misses it; one that lets them pile up is closed.
     fn send(&mut self, client: ClientKey, json: &[u8]) {
+        self.send_frame(client, &Frame::text(json));
+    }
+
+    fn send_frame(&mut self, client: ClientKey, frame: &Frame) {
         let Some(conn) = self.links.connection(client) else { return };
         if self.net.queued_bytes(conn) > limits::OUTBOX_BYTES_MAX {
             self.net.close(conn, close::TRY_AGAIN_LATER, "Too much that was not read");
         } else {
-            self.net.push(conn, &Frame::text(json));
+            self.net.push(conn, frame);
         }
     }
 
@@ -132,9 +136,8 @@ impl Server {
     }
 
     fn history(&mut self, client: ClientKey, room: RoomId, range: HistoryRange) {
-        let mut json = Vec::new();
-        match self.feed.history(room, range, &mut json) {
-            Ok(()) => self.send(client, &json),
+        match self.feed.history(room, range) {
+            Ok(frame) => self.send_frame(client, &frame),
             Err(why) => self.reject(client, None, Rejection::Log(why)),
         }
     }

@@ -189,6 +189,7 @@ fn a_peers_close_is_echoed_with_its_code_and_ends_the_connection() {
     assert!(!rig.connection.is_closed(), "it has not been answered");
     rig.write();
     assert_eq!(rig.socket().written, [0x88, 2, 3, 233]);
+    assert_eq!(rig.socket().last_writes, 1, "it leaves in one segment with the end");
     assert!(rig.connection.is_closed());
     assert_eq!((rig.texts(), rig.closed()), (vec!["bye"], vec![CloseReason::PeerClosed { code: Some(1001) }]));
 }
