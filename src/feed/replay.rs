@@ -16,6 +16,8 @@ use crate::{
 
 /// Bytes that one turn reads for all subscribers that are behind: a turn stays short however many there are.
 pub(super) const TURN_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of a history frame beside its messages, as a rule; a longer room name costs one more allocation.
+const HISTORY_ENVELOPE_BYTES: usize = 256;
 
 impl<D: Disk, T> Feed<D, T> {
     /// Gives one subscriber pieces of its rooms in turn, until it is up to date (true), full, or the budget is spent.
@@ -124,7 +126,9 @@ impl<D: Disk, T> Feed<D, T> {
     ) -> Option<u64> {
         let Place { room: id, from, until, bytes_max, .. } = place;
         let room = self.room(id);
-        let mut messages = room.hot.as_ref()?.published_from(from).filter(|_| from <= until)?;
+        let hot = room.hot.as_ref()?;
+        let mut messages = hot.published_from(from).filter(|_| from <= until)?;
+        out.reserve(hot.tail_bytes().min(bytes_max) + HISTORY_ENVELOPE_BYTES);
         history_frame::begin(&room.name, out);
         let (mut next, mut bytes) = (from, 0);
         while next <= until && next - from < limits::HISTORY_LIMIT_MAX {
@@ -217,6 +221,7 @@ impl<D: Disk, T> Feed<D, T> {
 
     /// The JSON of a `history` frame with what the buffer holds.
     fn encode_history(&self, id: RoomId, position: &Position, more: bool, reset: Option<Reset>, out: &mut Vec<u8>) {
+        out.reserve(self.buffer.payload_bytes() + HISTORY_ENVELOPE_BYTES);
         history_frame::begin(&self.room(id).name, out);
         for (_, payload) in self.buffer.records() {
             history_frame::push(payload, out);

@@ -89,19 +89,23 @@ impl Request {
     }
 
     fn lists(&self, name: &str, element: &str) -> bool {
-        self.header_list(name).any(|found| found.eq_ignore_ascii_case(element))
+        let elements = self.header_values(name).flat_map(|value| value.split(|&byte| byte == b','));
+        elements.map(<[u8]>::trim_ascii).any(|found| found.eq_ignore_ascii_case(element.as_bytes()))
     }
 
     fn header_values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
         self.headers
             .iter()
-            .filter(move |(found, _)| self.str(found).eq_ignore_ascii_case(name))
-            .map(|(_, value)| &self.bytes[value.start as usize..value.end as usize])
+            .filter(move |(found, _)| self.slice(found).eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| self.slice(value))
+    }
+
+    fn slice(&self, range: &Range<u32>) -> &[u8] {
+        &self.bytes[range.start as usize..range.end as usize]
     }
 
     fn str(&self, range: &Range<u32>) -> &str {
-        std::str::from_utf8(&self.bytes[range.start as usize..range.end as usize])
-            .expect("httparse gives method, target and header names as str")
+        std::str::from_utf8(self.slice(range)).expect("httparse gives method and target as str")
     }
 
     /// Checks everything about a head that does not depend on what is asked for.
