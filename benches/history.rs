@@ -16,7 +16,7 @@ use roomlog::log::{Options, RealDisk, Retention, Store, SyncPolicy};
 use roomlog::protocol::{MessageIdentity, StoredMessage, encode_message};
 
 const ROUNDS: usize = 7;
-const NOW: Now = Now { monotonic_ms: 0, unix_ms: 1_795_442_400_000 };
+const NOW: Now = Now::at(0, 1_795_442_400_000);
 
 type Bench = fn(&Path);
 

@@ -45,7 +45,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 /// Both clocks at the same time.
 fn at(ms: u64) -> Now {
-    Now { monotonic_ms: ms, unix_ms: ms }
+    Now::at(ms, ms)
 }
 
 fn store(dir: &Path, run_id: u64, segment_bytes: u64) -> Store {

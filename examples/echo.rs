@@ -5,7 +5,7 @@
 
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use roomlog::net::http::{Request, Response};
 use roomlog::net::{ConnId, Frame, NetConfig, NetEvent, Reactor};
@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     loop {
         let now_ms = started.elapsed().as_millis() as u64;
         let timeout_ms = reactor.next_deadline_ms().map(|deadline_ms| deadline_ms.saturating_sub(now_ms));
-        reactor.wait(timeout_ms)?;
+        reactor.wait(timeout_ms.map(Duration::from_millis))?;
         let now_ms = started.elapsed().as_millis() as u64;
         reactor.collect(now_ms, &mut events);
         for event in events.drain(..) {

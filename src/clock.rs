@@ -11,6 +11,22 @@ pub struct Now {
     pub monotonic_ms: u64,
     /// Milliseconds since the Unix epoch; may jump. Only what people read uses this one.
     pub unix_ms: u64,
+    /// Microseconds since `monotonic_ms`, below 1,000.
+    pub fraction_us: u16,
+}
+
+impl Now {
+    /// Both clocks on the millisecond.
+    #[must_use]
+    pub const fn at(monotonic_ms: u64, unix_ms: u64) -> Self {
+        Self { monotonic_ms, unix_ms, fraction_us: 0 }
+    }
+
+    /// Microseconds since the process started.
+    #[must_use]
+    pub fn monotonic_us(&self) -> u64 {
+        self.monotonic_ms * 1_000 + u64::from(self.fraction_us)
+    }
 }
 
 /// The real clocks. A simulation has its own source of [`Now`].
@@ -30,7 +46,9 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> Now {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now { monotonic_ms: millis(self.started.elapsed()), unix_ms: millis(unix) }
+        let monotonic = self.started.elapsed();
+        let fraction_us = (monotonic.subsec_micros() % 1_000) as u16;
+        Now { monotonic_ms: millis(monotonic), unix_ms: millis(unix), fraction_us }
     }
 }
 

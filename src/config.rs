@@ -92,6 +92,8 @@ pub struct Config {
     pub fsync: Fsync,
     /// Sustained messages per second and connection; 0 is no limit.
     pub rate_per_second: u32,
+    /// How long messages of a busy room may wait to leave together, in milliseconds; 0 for not at all.
+    pub linger_ms: u64,
     /// Longest message content, in bytes of UTF-8.
     pub content_bytes_max: usize,
     /// Age from which messages may go, in milliseconds.
@@ -121,6 +123,7 @@ impl Default for Config {
             grace_ms: limits::GRACE_MS,
             fsync: Fsync::Always,
             rate_per_second: limits::RATE_PER_SECOND,
+            linger_ms: limits::LINGER_MS,
             content_bytes_max: limits::CONTENT_BYTES_MAX,
             retain_age_ms: None,
             retain_messages: None,
@@ -262,6 +265,15 @@ pub static SERVE: &[OptionSpec<Config>] = &[
         repeatable: false,
         set: |c, v| put(&mut c.rate_per_second, number(v, 0, RATE_PER_SECOND_MAX)),
         show: |c| c.rate_per_second.to_string(),
+    },
+    OptionSpec {
+        flag: "linger",
+        value_name: "MS",
+        env: &["ROOMLOG_LINGER"],
+        help: "how long a busy room may gather messages",
+        repeatable: false,
+        set: |c, v| put(&mut c.linger_ms, number(v, 0, limits::LINGER_MS_CEILING)),
+        show: |c| c.linger_ms.to_string(),
     },
     OptionSpec {
         flag: "max-content",

@@ -51,6 +51,11 @@ pub const RATE_BURST_FACTOR: u32 = 2;
 /// How many more messages may be refused than accepted before a connection is closed with 1008.
 pub const RATE_ABUSE_MAX: u32 = 200;
 
+/// Default time for which messages of a busy room may wait for others to leave with, in milliseconds.
+pub const LINGER_MS: u64 = 1;
+/// Longest such time that can be configured, in milliseconds.
+pub const LINGER_MS_CEILING: u64 = 20;
+
 /// Messages in the history that a join without `since` is sent.
 pub const JOIN_HISTORY_MESSAGES: u64 = 50;
 /// Messages a `history` command returns unless it says otherwise.

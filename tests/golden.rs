@@ -188,8 +188,8 @@ fn message(sequence: u64, user: &str, content: &str, nonce: Option<&str>) -> Vec
 fn history(messages: &[Vec<u8>], more: bool, reset: Option<Reset>, gap: Option<(u64, u64)>) -> Vec<u8> {
     let mut json = Vec::new();
     history_frame::begin("general", &mut json);
-    for (place, payload) in messages.iter().enumerate() {
-        history_frame::push(payload, place == 0, &mut json);
+    for payload in messages {
+        history_frame::push(payload, &mut json);
     }
     history_frame::end(&history_frame::Tail { epoch: EPOCH, floor: 1, head: 42, more, reset, gap }, &mut json);
     json

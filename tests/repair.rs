@@ -14,7 +14,7 @@ use roomlog::protocol::{MessageIdentity, StoredMessage, encode_message};
 use serde_json::Value;
 
 const MESSAGES: u64 = 60;
-const NOW: Now = Now { monotonic_ms: 1, unix_ms: 1_700_000_000_000 };
+const NOW: Now = Now::at(1, 1_700_000_000_000);
 
 fn store(data: &Data, run_id: u64) -> Store {
     let options = Options {

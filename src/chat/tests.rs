@@ -26,7 +26,7 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        Self { chat: Chat::new(SETTINGS), now: Now { monotonic_ms: 5, unix_ms: 1_000 }, links: 0, timers: Vec::new() }
+        Self { chat: Chat::new(SETTINGS), now: Now::at(5, 1_000), links: 0, timers: Vec::new() }
     }
 
     fn handle(&mut self, input: Input<'_>) -> Vec<Effect> {

@@ -47,6 +47,7 @@ fn every_flag_sets_its_field_and_every_variable_the_same() {
         ("grace", "2h", |c| c.grace_ms = 7_200_000),
         ("write-timeout", "10ms", |c| c.write_timeout_ms = 10),
         ("rate", "0", |c| c.rate_per_second = 0),
+        ("linger", "0", |c| c.linger_ms = 0),
         ("max-content", "1048576", |c| c.content_bytes_max = 1_048_576),
         ("retain-age", "90d", |c| c.retain_age_ms = Some(90 * 86_400_000)),
         ("retain-age", "12h", |c| c.retain_age_ms = Some(12 * 3_600_000)),

@@ -10,6 +10,7 @@
 mod cursor;
 mod nonces;
 mod parked;
+mod patience;
 mod pieces;
 mod replay;
 mod room;
@@ -147,14 +148,19 @@ pub struct Feed<D: Disk, T> {
     pieces: Pieces,
     /// Rooms with messages that were published and not delivered yet.
     fresh: Vec<RoomId>,
+    /// How long messages of a busy room may wait for others; 0 for not at all.
+    linger_us: u64,
+    /// When the first of those that do goes out.
+    lingers_until_us: Option<u64>,
     payload: Vec<u8>,
     buffer: ReadBuffer,
     log_events: Vec<LogEvent>,
 }
 
 impl<D: Disk, T> Feed<D, T> {
-    /// A feed over an open store.
-    pub fn new(store: Store<D>) -> Self {
+    /// A feed over an open store. `linger_us`: how long messages of a busy room may wait, so that several leave together;
+    /// 0 for not at all.
+    pub fn new(store: Store<D>, linger_us: u64) -> Self {
         Self {
             store,
             rooms: Vec::new(),
@@ -164,6 +170,8 @@ impl<D: Disk, T> Feed<D, T> {
             tails: Tails::default(),
             pieces: Pieces::default(),
             fresh: Vec::new(),
+            linger_us,
+            lingers_until_us: None,
             payload: Vec::new(),
             buffer: ReadBuffer::default(),
             log_events: Vec::new(),
@@ -298,6 +306,7 @@ impl<D: Disk, T> Feed<D, T> {
         self.store.append(log, sequence, &self.payload).map_err(Rejection::Log)?;
         hot.last_timestamp = timestamp;
         hot.building.push(sequence, &self.payload);
+        hot.patience.note(now.monotonic_us(), room.subscribers.len(), self.linger_us);
         if let Some(nonce) = nonce {
             hot.remember_nonce(user, nonce, sequence);
         }
@@ -308,8 +317,24 @@ impl<D: Disk, T> Feed<D, T> {
     pub fn write(&mut self, now: Now, events: &mut Vec<FeedEvent<T>>) {
         self.close_parked(now);
         let mut log_events = std::mem::take(&mut self.log_events);
-        self.store.write_dirty(now, &mut log_events);
+        let (now_us, linger_us) = (now.monotonic_us(), self.linger_us);
+        let Self { store, rooms, by_log, lingers_until_us, .. } = self;
+        *lingers_until_us = None;
+        let waits = |log: LogId| {
+            let room = rooms[by_log[log.index()].index()].as_mut();
+            let Some(hot) = room.and_then(|room| room.hot.as_mut()).filter(|_| linger_us > 0) else { return false };
+            let until_us = hot.patience.wait_until_us(now_us, hot.pending.len(), linger_us);
+            *lingers_until_us = [*lingers_until_us, until_us].into_iter().flatten().min();
+            until_us.is_some()
+        };
+        store.write_dirty_unless(now, waits, &mut log_events);
         self.take_log_events(log_events, events);
+    }
+
+    /// When [`Feed::write`] is to be called for messages that wait for others, in microseconds on the monotonic clock.
+    #[must_use]
+    pub fn lingers_until_us(&self) -> Option<u64> {
+        self.lingers_until_us
     }
 
     /// What is to be made durable now, to be run on another thread; `None` if nothing is, or it is under way.

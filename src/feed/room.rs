@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use super::{
     cursor::Subscriber,
     nonces::Nonces,
+    patience::Patience,
     tail::{self, Batch, Building},
 };
 use crate::log::{LogError, LogId};
@@ -49,13 +50,15 @@ pub(super) struct Hot<T> {
     pub pending: VecDeque<Pending<T>>,
     pub tail: VecDeque<Batch>,
     pub nonces: Option<Box<Nonces>>,
+    pub patience: Patience,
     delivered: u64,
 }
 
 impl<T> Hot<T> {
     pub fn new(last_timestamp: u64, head: u64) -> Self {
         let (building, pending, tail) = (Building::default(), VecDeque::new(), VecDeque::new());
-        Self { last_timestamp, building, pending, tail, nonces: None, delivered: head }
+        let patience = Patience::default();
+        Self { last_timestamp, building, pending, tail, nonces: None, patience, delivered: head }
     }
 
     /// The published batches that no delivery has seen, which this one does.

@@ -97,8 +97,8 @@ impl Scene {
     }
 
     fn over(folder: Folder) -> Self {
-        let now = Now { monotonic_ms: 1, unix_ms: 1_000_000 };
-        let mut feed = Feed::new(store(&folder));
+        let now = Now::at(1, 1_000_000);
+        let mut feed = Feed::new(store(&folder), 0);
         feed.open(ROOM, "r".into(), entropy(), now);
         Self { feed, queues: Queues::default(), events: Vec::new(), now, folder }
     }

@@ -80,12 +80,17 @@ impl<D: Disk> Store<D> {
     /// Writes what was appended: one `write` per room. Rooms whose files are busy stay for the next call. Also applies
     /// the retention by age when it is time.
     pub fn write_dirty(&mut self, now: Now, events: &mut Vec<LogEvent>) {
+        self.write_dirty_unless(now, |_| false, events);
+    }
+
+    /// As [`Store::write_dirty`], but leaves the rooms that `waits` names for a later call.
+    pub fn write_dirty_unless(&mut self, now: Now, mut waits: impl FnMut(LogId) -> bool, events: &mut Vec<LogEvent>) {
         if self.retain_at_ms.is_some_and(|at| now.monotonic_ms >= at) {
             self.retain_all(now);
         }
         let mut dirty = std::mem::take(&mut self.dirty);
         dirty.retain(|&id| {
-            let held = !self.write_room(id, now, events);
+            let held = self.is_syncing(id) || waits(LogId(id)) || !self.write_room(id, now, events);
             if let Some(log) = self.log_mut(id) {
                 log.queued = held;
             }
@@ -95,13 +100,14 @@ impl<D: Disk> Store<D> {
         self.dirty = dirty;
     }
 
+    /// With `Always` a room is not written to while a sync of it is out.
+    fn is_syncing(&mut self, id: u32) -> bool {
+        self.options.policy == SyncPolicy::Always && self.log_mut(id).is_some_and(|log| log.in_flight)
+    }
+
     /// Writes one room's buffer; `false` when it has to wait for a sync.
     fn write_room(&mut self, id: u32, now: Now, events: &mut Vec<LogEvent>) -> bool {
-        let policy = self.options.policy;
         let Some(log) = self.log_mut(id).filter(|log| !log.buffer.is_empty()) else { return true };
-        if log.in_flight && policy == SyncPolicy::Always {
-            return false;
-        }
         // Sealed means durable: otherwise a power cut could leave the new segment and take the old one's end.
         if log.roll_due && !log.is_durable() {
             if !log.in_flight {

@@ -6,6 +6,7 @@
 //! A server's turn is: [`Reactor::wait`], read the clock, [`Reactor::collect`], handle the events (calling back into
 //! the reactor at will), [`Reactor::flush`].
 
+mod alarm;
 mod config;
 mod connection;
 mod event;

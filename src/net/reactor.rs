@@ -17,6 +17,7 @@ use rustix::net::{SendFlags, send};
 use slab::Slab;
 use socket2::{Domain, Socket as RawSocket, Type};
 
+use super::alarm::Alarm;
 use super::config::NetConfig;
 use super::connection::{Connection, Shared, Socket, Turn};
 use super::event::{ConnId, NetEvent};
@@ -33,6 +34,9 @@ const ACCEPT_RETRY_MS: u64 = 100;
 const REFUSALS_MAX: usize = 64;
 /// Tokens below this are keys of external sources: generation 0 belongs to no connection.
 const TOKEN_LISTENER: Token = Token(u32::MAX as usize);
+const TOKEN_ALARM: Token = Token(u32::MAX as usize - 1);
+/// Timeouts below this are kept to the microsecond.
+const PRECISE_BELOW: Duration = Duration::from_millis(2);
 
 const _: () = assert!(usize::BITS == 64, "a token holds a connection's slot and generation");
 
@@ -72,6 +76,8 @@ struct Slot {
 pub struct Reactor {
     config: NetConfig,
     poll: Poll,
+    /// Made when it is first needed.
+    alarm: Option<Alarm>,
     poll_events: Events,
     listener: Option<TcpListener>,
     local_addr: SocketAddr,
@@ -122,6 +128,7 @@ impl Reactor {
             shared: Shared::new(&config),
             config,
             poll,
+            alarm: None,
             poll_events: Events::with_capacity(POLL_EVENTS),
             listener: Some(listener),
             local_addr,
@@ -166,14 +173,21 @@ impl Reactor {
         self.poll.registry().register(source, external_token(key), Interest::READABLE)
     }
 
-    /// Waits until something happens or `timeout_ms` have passed (`None`: however long).
+    /// Waits until something happens or `timeout` has passed (`None`: however long).
     ///
     /// # Errors
     /// Only such as mean that polling is broken.
-    pub fn wait(&mut self, timeout_ms: Option<u64>) -> io::Result<()> {
+    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let busy = !self.ready.is_empty() || !self.pending.is_empty() || !self.marked.is_empty();
         let accepting = self.acceptable && self.accept_retry_ms.is_none();
-        let mut timeout = if busy || accepting { Some(Duration::ZERO) } else { timeout_ms.map(Duration::from_millis) };
+        let mut timeout = if busy || accepting { Some(Duration::ZERO) } else { timeout };
+        // The poll's own timeouts end up to a millisecond late, which is as long as some things may wait at all.
+        if let Some(timeout) = timeout.filter(|timeout| !timeout.is_zero() && *timeout < PRECISE_BELOW) {
+            if self.alarm.is_none() {
+                self.alarm = Some(Alarm::new(self.poll.registry(), TOKEN_ALARM)?);
+            }
+            self.alarm.iter().try_for_each(|alarm| alarm.set(timeout))?;
+        }
         // Whoever has sent something is to be heard before anyone is declared silent, so all edges are taken at once;
         // the bound is for sockets that gain new ones meanwhile.
         for _ in 0..=self.slots.len() / POLL_EVENTS {
@@ -194,9 +208,13 @@ impl Reactor {
     fn take_edges(&mut self) {
         let Reactor { poll_events, slots, ready, writable, external, acceptable, .. } = self;
         for event in poll_events.iter() {
-            if event.token() == TOKEN_LISTENER {
-                *acceptable = true;
-                continue;
+            match event.token() {
+                TOKEN_LISTENER => {
+                    *acceptable = true;
+                    continue;
+                }
+                TOKEN_ALARM => continue,
+                _ => {}
             }
             let id = ConnId::from_bits(event.token().0 as u64);
             if id.generation() == 0 {
@@ -427,7 +445,7 @@ impl Reactor {
 }
 
 fn external_token(key: usize) -> Token {
-    assert!(key < TOKEN_LISTENER.0, "keys of external sources are below 2^32 - 1");
+    assert!(key < TOKEN_ALARM.0, "keys of external sources are below 2^32 - 2");
     Token(key)
 }
 

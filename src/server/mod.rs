@@ -11,6 +11,7 @@ mod links;
 use std::{
     io::{self, Write},
     net::SocketAddr,
+    time::Duration,
 };
 
 use mio::Waker;
@@ -120,7 +121,7 @@ impl Server {
                 content_bytes_max: config.content_bytes_max,
                 message_bytes_max: config.message_bytes_max(),
             }),
-            feed: Feed::new(store),
+            feed: Feed::new(store, config.linger_ms * 1_000),
             jobs: Jobs::start(waker)?,
             web: Web::new(config.public, config.allow_origin),
             descriptors,
@@ -140,7 +141,7 @@ impl Server {
 
     /// One turn: what arrived, what is due, what was said goes to the log, what is durable goes out. True to stop.
     fn turn(&mut self) -> Result<bool, ServerError> {
-        self.net.wait(self.timeout_ms())?;
+        self.net.wait(self.timeout())?;
         let now = self.clock.now();
         self.heartbeat = None;
         let mut events = std::mem::take(&mut self.net_events);
@@ -161,13 +162,14 @@ impl Server {
     }
 
     /// How long nothing needs to be done; `None` for as long as nobody says anything.
-    fn timeout_ms(&self) -> Option<u64> {
+    fn timeout(&self) -> Option<Duration> {
         if self.is_busy || self.backlog.is_ready() || !self.net_events.is_empty() {
-            return Some(0);
+            return Some(Duration::ZERO);
         }
         let deadlines = [self.net.next_deadline_ms(), self.timers.next_deadline_ms(), self.feed.next_deadline_ms()];
-        let next = deadlines.into_iter().flatten().min()?;
-        Some(next.saturating_sub(self.clock.now().monotonic_ms))
+        let next_us = deadlines.into_iter().flatten().min().map(|next_ms| next_ms.saturating_mul(1_000));
+        let next_us = [next_us, self.feed.lingers_until_us()].into_iter().flatten().min()?;
+        Some(Duration::from_micros(next_us.saturating_sub(self.clock.now().monotonic_us())))
     }
 
     fn on_network(&mut self, now: Now, event: NetEvent) -> Result<(), ServerError> {
@@ -281,7 +283,7 @@ impl Server {
                 break;
             }
             let next_ms = self.net.next_deadline_ms().map_or(deadline_ms, |next_ms| next_ms.min(deadline_ms));
-            self.net.wait(Some(next_ms.saturating_sub(now.monotonic_ms)))?;
+            self.net.wait(Some(Duration::from_millis(next_ms.saturating_sub(now.monotonic_ms))))?;
         }
         Ok(result?)
     }

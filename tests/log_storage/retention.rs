@@ -108,14 +108,14 @@ fn power_cut_while_segments_are_dropped_leaves_no_hole() {
 #[test]
 fn jumps_of_the_wall_clock_drop_nothing_and_stop_nothing() {
     const DECADE_MS: u64 = 10 * 365 * 24 * 3_600_000;
-    let opened = Now { monotonic_ms: 0, unix_ms: 2 * DECADE_MS };
+    let opened = Now::at(0, 2 * DECADE_MS);
     for unix_ms in [DECADE_MS, 3 * DECADE_MS] {
         let retention = Retention { age_ms: Some(8000), ..Retention::default() };
         let policy = SyncPolicy::Interval { ms: 1000 };
         let options = Options { segment_bytes: 2000, retention, opened, ..options(policy, 1) };
         let mut store = Store::open(SimDisk::new(), options).unwrap();
         let id = store.open_room("r", 11, opened).unwrap();
-        let jumped = |ms| Now { monotonic_ms: ms, unix_ms: unix_ms + ms };
+        let jumped = |ms| Now::at(ms, unix_ms + ms);
         let (mut syncs, mut events) = (0, Vec::new());
         for ms in (0..7000).step_by(50) {
             append_many(&mut store, id, 1, 1);
@@ -143,7 +143,7 @@ fn jumps_of_the_wall_clock_drop_nothing_and_stop_nothing() {
 fn segments_from_the_future_age_from_the_start_of_the_run() {
     let disk = SimDisk::new();
     let retention = Retention { age_ms: Some(8000), ..Retention::default() };
-    let future = Now { monotonic_ms: 0, unix_ms: 1 << 50 };
+    let future = Now::at(0, 1 << 50);
     for (run, opened) in [(1, future), (2, at(0))] {
         let options = Options { segment_bytes: 2000, retention, opened, ..options(SyncPolicy::Always, run) };
         let mut store = Store::open(disk.clone(), options).unwrap();

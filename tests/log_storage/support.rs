@@ -11,7 +11,7 @@ pub const DIR: &str = "/data";
 
 /// Both clocks at the same time.
 pub fn at(ms: u64) -> Now {
-    Now { monotonic_ms: ms, unix_ms: ms }
+    Now::at(ms, ms)
 }
 
 pub fn options(policy: SyncPolicy, run_id: u64) -> Options {

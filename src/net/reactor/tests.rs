@@ -33,7 +33,7 @@ impl Rig {
     }
 
     fn turn(&mut self, timeout_ms: u64) {
-        self.reactor.wait(Some(timeout_ms)).unwrap();
+        self.reactor.wait(Some(Duration::from_millis(timeout_ms))).unwrap();
         let mut events = Vec::new();
         self.reactor.collect(self.now_ms, &mut events);
         for event in events {
