@@ -318,12 +318,13 @@ impl<D: Disk, T> Feed<D, T> {
         self.close_parked(now);
         let mut log_events = std::mem::take(&mut self.log_events);
         let (now_us, linger_us) = (now.monotonic_us(), self.linger_us);
+        let is_durable = self.store.is_durable_first();
         let Self { store, rooms, by_log, lingers_until_us, .. } = self;
         *lingers_until_us = None;
         let waits = |log: LogId| {
             let room = rooms[by_log[log.index()].index()].as_mut();
             let Some(hot) = room.and_then(|room| room.hot.as_mut()).filter(|_| linger_us > 0) else { return false };
-            let until_us = hot.patience.wait_until_us(now_us, hot.pending.len(), linger_us);
+            let until_us = hot.patience.wait_until_us(now_us, hot.pending.len(), linger_us, is_durable);
             *lingers_until_us = [*lingers_until_us, until_us].into_iter().flatten().min();
             until_us.is_some()
         };

@@ -6,7 +6,13 @@
 //! in a room with many deliveries waiting pays, but only if somebody comes: a sender that waits for its own message
 //! before it sends the next would wait for nothing. Hence a room has to be busy, what already came together does not
 //! wait, and who waited in vain several times gives it up for ever longer.
+//!
+//! Where each write is followed by a sync of the disk, messages that come in bunches wait for the end of the bunch: half
+//! of it would be published a sync earlier, its senders would answer a sync earlier, and from then on there would be two
+//! bunches, two syncs and two writes to each member for ever.
 
+/// A bunch is over when nothing has come for so long, in microseconds.
+const GAP_US: u64 = 50;
 /// Over how long the rate is counted, in microseconds.
 const WINDOW_US: u64 = 32_000;
 /// Deliveries a second (messages times members) from which a room is busy.
@@ -21,6 +27,15 @@ const MISSES_MAX: u8 = 4;
 const REST_WRITES_MIN: u16 = 64;
 const REST_WRITES_MAX: u16 = 8_192;
 
+/// What the messages that are ready wait for.
+#[derive(Debug)]
+enum Wait {
+    /// Others, who were so many at the start.
+    Company { until_us: u64, at_start: usize },
+    /// The end of the bunch, of which so many are there.
+    Gap { until_us: u64, at_most_us: u64, ready: usize },
+}
+
 /// One room's patience. Quiet rooms never wait.
 #[derive(Debug)]
 pub(super) struct Patience {
@@ -28,8 +43,7 @@ pub(super) struct Patience {
     window_us: u64,
     messages: u64,
     is_busy: bool,
-    /// Until when the present wait lasts, and how many messages there were at its start.
-    wait: Option<(u64, usize)>,
+    wait: Option<Wait>,
     /// How many messages came together without a wait, on average, in sixteenths.
     together: usize,
     misses: u8,
@@ -59,26 +73,49 @@ impl Patience {
         (self.window_us, self.messages) = (now_us, 0);
     }
 
-    /// Until when, in microseconds, the messages that are ready are to wait; `None` if they go now.
-    pub fn wait_until_us(&mut self, now_us: u64, ready: usize, linger_us: u64) -> Option<u64> {
-        if let Some((until_us, at_start)) = self.wait {
-            if now_us < until_us && ready < ENOUGH_MESSAGES.max(2 * at_start) {
-                return Some(until_us);
+    /// Until when, in microseconds, the messages that are ready are to wait; `None` if they go now. `is_durable`: they are
+    /// not published before a sync.
+    pub fn wait_until_us(&mut self, now_us: u64, ready: usize, linger_us: u64, is_durable: bool) -> Option<u64> {
+        self.wait = match self.wait.take() {
+            Some(Wait::Company { until_us, at_start }) => {
+                let is_over = now_us >= until_us || ready >= ENOUGH_MESSAGES;
+                if is_over {
+                    self.learn(ready > at_start);
+                }
+                if is_over && !(is_durable && now_us < until_us) {
+                    return None;
+                }
+                // Others did come: before a sync it is worth waiting for the last of them.
+                let gap = Wait::Gap { until_us: until_us.min(now_us + GAP_US), at_most_us: until_us, ready };
+                Some(if is_over { gap } else { Wait::Company { until_us, at_start } })
             }
-            self.wait = None;
-            self.learn(ready > at_start);
+            Some(Wait::Gap { at_most_us, ready: before, .. }) if ready > before && now_us < at_most_us => {
+                Some(Wait::Gap { until_us: at_most_us.min(now_us + GAP_US), at_most_us, ready })
+            }
+            Some(Wait::Gap { until_us, .. }) if now_us >= until_us => return None,
+            Some(gap) => Some(gap),
+            None => self.begin_wait(now_us, ready, linger_us, is_durable),
+        };
+        match self.wait {
+            Some(Wait::Company { until_us, .. } | Wait::Gap { until_us, .. }) => Some(until_us),
+            None => None,
+        }
+    }
+
+    fn begin_wait(&mut self, now_us: u64, ready: usize, linger_us: u64, is_durable: bool) -> Option<Wait> {
+        self.together = (7 * self.together + SIXTEENTHS * ready) / 8;
+        if !self.is_busy {
             return None;
         }
-        self.together = (7 * self.together + SIXTEENTHS * ready) / 8;
-        if !self.is_busy || ready.max(self.together / SIXTEENTHS) >= ENOUGH_MESSAGES {
-            return None;
+        if ready.max(self.together / SIXTEENTHS) >= ENOUGH_MESSAGES {
+            let gap = Wait::Gap { until_us: now_us + GAP_US, at_most_us: now_us + linger_us, ready };
+            return is_durable.then_some(gap);
         }
         if self.rest > 0 {
             self.rest -= 1;
             return None;
         }
-        self.wait = Some((now_us + linger_us, ready));
-        Some(now_us + linger_us)
+        Some(Wait::Company { until_us: now_us + linger_us, at_start: ready })
     }
 
     fn learn(&mut self, somebody_came: bool) {
@@ -106,12 +143,12 @@ mod tests {
         let mut until_us = None;
         for now_us in arrivals {
             if let Some(due_us) = until_us.filter(|&due_us| due_us <= now_us) {
-                assert_eq!(patience.wait_until_us(due_us, ready.len(), LINGER_US), None, "a wait ends in time");
+                assert_eq!(patience.wait_until_us(due_us, ready.len(), LINGER_US, false), None, "a wait ends in time");
                 gone.extend(ready.drain(..).map(|came_us| (came_us, due_us)));
             }
             patience.note(now_us, members, LINGER_US);
             ready.push(now_us);
-            until_us = patience.wait_until_us(now_us, ready.len(), LINGER_US);
+            until_us = patience.wait_until_us(now_us, ready.len(), LINGER_US, false);
             if until_us.is_none() {
                 gone.extend(ready.drain(..).map(|came_us| (came_us, now_us)));
             }
@@ -147,9 +184,9 @@ mod tests {
         for _ in 0..20_000 {
             now_us += 250;
             patience.note(now_us, 100, LINGER_US);
-            if let Some(until_us) = patience.wait_until_us(now_us, 1, LINGER_US) {
+            if let Some(until_us) = patience.wait_until_us(now_us, 1, LINGER_US, false) {
                 (now_us, waited) = (until_us, waited + 1);
-                assert_eq!(patience.wait_until_us(now_us, 1, LINGER_US), None);
+                assert_eq!(patience.wait_until_us(now_us, 1, LINGER_US, false), None);
             }
         }
         assert!((1..100).contains(&waited), "{waited} of 20,000");
@@ -160,7 +197,7 @@ mod tests {
         let mut patience = Patience::default();
         for now_us in (0..1_000_000).step_by(400) {
             patience.note(now_us, 100, LINGER_US);
-            assert_eq!(patience.wait_until_us(now_us, ENOUGH_MESSAGES, LINGER_US), None);
+            assert_eq!(patience.wait_until_us(now_us, ENOUGH_MESSAGES, LINGER_US, false), None);
         }
         assert!(patience.is_busy);
         let mut sizes = [9, 1, 7, 3, 12].into_iter().cycle();
@@ -168,8 +205,34 @@ mod tests {
         for now_us in (1_000_000..2_000_000).step_by(1_000) {
             let ready = sizes.next().expect("a cycle");
             (0..ready).for_each(|_| patience.note(now_us, 100, LINGER_US));
-            waits += u32::from(patience.wait_until_us(now_us, ready, LINGER_US).is_some());
+            waits += u32::from(patience.wait_until_us(now_us, ready, LINGER_US, false).is_some());
         }
         assert!(waits < 20, "{waits} of 1,000 although they come together as a rule");
+    }
+
+    #[test]
+    fn a_bunch_is_synced_as_a_whole() {
+        let mut patience = Patience::default();
+        let mut sizes = Vec::new();
+        for bunch_us in (0..1_000_000).step_by(1_500) {
+            let mut ready = 0;
+            let mut until_us = None;
+            for now_us in (bunch_us..bunch_us + 640).step_by(20) {
+                patience.note(now_us, 32, LINGER_US);
+                ready += 1;
+                if now_us >= until_us.unwrap_or(0) || ready > 1 {
+                    until_us = patience.wait_until_us(now_us, ready, LINGER_US, true);
+                }
+                if until_us.is_none() {
+                    sizes.push(ready);
+                    ready = 0;
+                }
+            }
+            if let Some(due_us) = until_us {
+                assert_eq!(patience.wait_until_us(due_us, ready, LINGER_US, true), None, "the bunch is over");
+                sizes.push(ready);
+            }
+        }
+        assert!(sizes[sizes.len() - 500..].iter().all(|&size| size == 32), "{:?}", &sizes[sizes.len() - 40..]);
     }
 }

@@ -77,6 +77,12 @@ impl<D: Disk> Store<D> {
         Ok(())
     }
 
+    /// Whether messages become visible only after a sync.
+    #[must_use]
+    pub fn is_durable_first(&self) -> bool {
+        self.options.policy == SyncPolicy::Always
+    }
+
     /// Writes what was appended: one `write` per room. Rooms whose files are busy stay for the next call. Also applies
     /// the retention by age when it is time.
     pub fn write_dirty(&mut self, now: Now, events: &mut Vec<LogEvent>) {
