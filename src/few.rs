@@ -20,7 +20,6 @@ pub enum Few<T> {
     /// One item.
     One(T),
     /// Two or more. Boxed to be one word: a connection pays for the list it does not have.
-    #[expect(clippy::box_collection, reason = "see above")]
     Many(Box<Vec<T>>),
 }
 
