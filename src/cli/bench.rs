@@ -68,7 +68,8 @@ pub enum BenchError {
     /// A probe did not reach everybody.
     #[error(
         "bench: after 30 s only {ready} of {all} connections had received a message in their rooms{}; \
-         does the server speak the protocol?", because(first_error)
+         does the server speak the protocol?",
+        because(first_error)
     )]
     NotReady {
         /// Connections that had.
@@ -82,7 +83,10 @@ pub enum BenchError {
     #[error("bench: --replay needs a server that acks a join with the room's head; this one does not")]
     NoHead,
     /// The room was not filled.
-    #[error("bench: filled the room with {filled} of {all} messages, then nothing more came back{}", because(first_error))]
+    #[error(
+        "bench: filled the room with {filled} of {all} messages, then nothing more came back{}",
+        because(first_error)
+    )]
     NotFilled {
         /// Messages that were stored.
         filled: u64,
@@ -103,7 +107,9 @@ pub enum BenchError {
         available: u64,
     },
     /// The server's limit of descriptors is too low.
-    #[error("bench: the server may have {available} file descriptors and would need more than {needed}: raise its limit")]
+    #[error(
+        "bench: the server may have {available} file descriptors and would need more than {needed}: raise its limit"
+    )]
     ServerDescriptors {
         /// Connections.
         needed: u64,

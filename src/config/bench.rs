@@ -170,15 +170,35 @@ fn shown(value: Option<impl ToString>) -> String {
 /// The options of `roomlog bench`, in the order of the help.
 pub static BENCH: &[Row] = &[
     row("conns", "N", "connections", |b, v| put(&mut b.conns, number(v, 1, CONNS_MAX)), |b| b.conns.to_string()),
-    row("rooms", "N", "rooms they join, one each; idle: --conns", |b, v| some(&mut b.rooms, v, 1, CONNS_MAX), |b| b.rooms().to_string()),
-    row("senders", "N", "connections that send; all", |b, v| some(&mut b.senders, v, 0, CONNS_MAX), |b| shown(b.senders)),
-    row("rate", "N", "open loop: messages/s of all senders", |b, v| some(&mut b.rate, v, 1, RATE_MAX), |b| {
-        b.rate().to_string()
-    }),
+    row(
+        "rooms",
+        "N",
+        "rooms they join, one each; idle: --conns",
+        |b, v| some(&mut b.rooms, v, 1, CONNS_MAX),
+        |b| b.rooms().to_string(),
+    ),
+    row(
+        "senders",
+        "N",
+        "connections that send; all",
+        |b, v| some(&mut b.senders, v, 0, CONNS_MAX),
+        |b| shown(b.senders),
+    ),
+    row(
+        "rate",
+        "N",
+        "open loop: messages/s of all senders",
+        |b, v| some(&mut b.rate, v, 1, RATE_MAX),
+        |b| b.rate().to_string(),
+    ),
     row("closed", "", "closed loop: send when the last came back", |b, _| put(&mut b.closed, Ok(true)), nothing),
-    row("window", "N", "closed loop: so many of a sender at once", |b, v| some(&mut b.window, v, 1, 10_000), |b| {
-        b.window().to_string()
-    }),
+    row(
+        "window",
+        "N",
+        "closed loop: so many of a sender at once",
+        |b, v| some(&mut b.window, v, 1, 10_000),
+        |b| b.window().to_string(),
+    ),
     row(
         "size",
         "BYTES",
@@ -208,12 +228,20 @@ pub static BENCH: &[Row] = &[
         |b| duration_text(b.duration_ms),
     ),
     row("idle", "", "join, send nothing: what silence costs", |b, _| put(&mut b.idle, Ok(true)), nothing),
-    row("slow", "N", "further members that never read", |b, v| put(&mut b.slow, number(v, 0, CONNS_MAX)), |b| {
-        b.slow.to_string()
-    }),
-    row("churn", "R", "connect, join, talk, leave: R times/s", |b, v| put(&mut b.churn, number(v, 0, 100_000)), |b| {
-        b.churn.to_string()
-    }),
+    row(
+        "slow",
+        "N",
+        "further members that never read",
+        |b, v| put(&mut b.slow, number(v, 0, CONNS_MAX)),
+        |b| b.slow.to_string(),
+    ),
+    row(
+        "churn",
+        "R",
+        "connect, join, talk, leave: R times/s",
+        |b, v| put(&mut b.churn, number(v, 0, 100_000)),
+        |b| b.churn.to_string(),
+    ),
     row(
         "replay",
         "N",
@@ -289,7 +317,10 @@ fn target(url: &OsStr) -> Result<Target, String> {
     let rest = text.strip_prefix("ws://").or_else(|| text.strip_prefix("http://")).unwrap_or(text);
     let cut = rest.find(['/', '?']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(cut);
-    if authority.contains('@') || rest.chars().any(|c| c.is_control() || c.is_whitespace() || c == '#') || !path.is_ascii() {
+    if authority.contains('@')
+        || rest.chars().any(|c| c.is_control() || c.is_whitespace() || c == '#')
+        || !path.is_ascii()
+    {
         return Err(words.to_owned());
     }
     let (host, port) = match authority.strip_prefix('[') {

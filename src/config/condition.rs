@@ -91,17 +91,15 @@ pub(super) fn condition(text: &str) -> Result<Condition, String> {
     let text: String = text.split_whitespace().collect();
     let at = text.find(['<', '>']).ok_or("is no condition: write p99>50ms or lost>0")?;
     let (name, rest) = text.split_at(at);
-    let relations = [
-        (">=", Relation::AtLeast),
-        ("<=", Relation::AtMost),
-        (">", Relation::Above),
-        ("<", Relation::Below),
-    ];
+    let relations =
+        [(">=", Relation::AtLeast), ("<=", Relation::AtMost), (">", Relation::Above), ("<", Relation::Below)];
     let found = relations.into_iter().find_map(|(sign, relation)| Some((relation, rest.strip_prefix(sign)?)));
     let (relation, bound) = found.ok_or("is no condition: write p99>50ms or lost>0")?;
     let (pointer, unit) = figure(name).ok_or_else(|| unknown(name))?;
     let bound = match unit {
-        Unit::Time => time_us(bound).ok_or_else(|| format!("compares {name} with no time: write 50ms, 1.5s or 200us"))?,
+        Unit::Time => {
+            time_us(bound).ok_or_else(|| format!("compares {name} with no time: write 50ms, 1.5s or 200us"))?
+        }
         Unit::Number => plain(bound).ok_or_else(|| format!("compares {name} with no number: write {name}>0"))?,
     };
     Ok(Condition { pointer, unit, relation, bound, text })
@@ -119,7 +117,8 @@ fn figure(name: &str) -> Option<(String, Unit)> {
 fn unknown(name: &str) -> String {
     let latencies = LATENCIES.iter().flat_map(|(latency, _)| QUANTILES.iter().map(move |q| format!("{latency}.{q}")));
     let short = QUANTILES.iter().map(|quantile| (*quantile).to_owned());
-    let known: Vec<String> = short.chain(FIGURES.iter().map(|(name, ..)| (*name).to_owned())).chain(latencies).collect();
+    let known: Vec<String> =
+        short.chain(FIGURES.iter().map(|(name, ..)| (*name).to_owned())).chain(latencies).collect();
     match nearest(name, known.iter().map(String::as_str)) {
         Some(nearest) => format!("names no figure; did you mean {nearest}?"),
         None => "names no figure: p99, ack.p99, lag.max, lost, rate and others are in docs/BENCH.md".to_owned(),

@@ -28,7 +28,7 @@ pub(super) struct Faults {
 pub(super) struct Sequence {
     /// 0 before the first.
     next: u64,
-    gaps: Option<Box<Vec<(u64, u64)>>>,
+    gaps: Vec<(u64, u64)>,
 }
 
 impl Sequence {
@@ -44,7 +44,7 @@ impl Sequence {
 
     #[cold]
     fn see_other(&mut self, sequence: u64, faults: &mut Faults) -> Seen {
-        let gaps = self.gaps.get_or_insert_default();
+        let gaps = &mut self.gaps;
         if sequence > self.next {
             if gaps.len() < GAPS_MAX {
                 gaps.push((self.next, sequence));
@@ -64,7 +64,7 @@ impl Sequence {
 
     /// Numbers that were passed over and never came.
     pub fn missing(&self) -> u64 {
-        self.gaps.iter().flat_map(|gaps| gaps.iter()).map(|(from, to)| to - from).sum()
+        self.gaps.iter().map(|(from, to)| to - from).sum()
     }
 
     /// The number after the last; 0 before the first.

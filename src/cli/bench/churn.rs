@@ -55,7 +55,7 @@ impl Load<'_> {
             self.figures.connect.record(now_ns.saturating_sub(planned_ns));
         }
         // Commands of a connection are carried out in order, so the message need not wait for the join.
-        let join = self.wire.join(room, None);
+        let join = self.wire.join(room, false);
         self.engine.net.send_text(conn, join.as_bytes());
         let mark = Mark { kind: Kind::Churn, author: key as u32, at_ns: planned_ns };
         self.wire.message(room, mark, false, &mut self.scratch);

@@ -28,6 +28,8 @@ const TICK_NS: u64 = 20_000_000;
 const PROBE_NS: u64 = 250_000_000;
 /// How long a server without acks may take to join everybody before the first probe, in nanoseconds.
 const JOIN_NS: u64 = 100_000_000;
+/// How long a server may take to greet before it is taken for one that does not, in nanoseconds.
+const GREETING_NS: u64 = 250_000_000;
 /// How long a server may take until every room works, in nanoseconds.
 const READY_NS: u64 = 30_000_000_000;
 /// How long one waits for what is still under way at the end: without news, and in all; in nanoseconds.
@@ -78,10 +80,15 @@ pub(super) enum Role {
 pub(super) enum Phase {
     Opening,
     /// All are open; rooms are tried out.
-    Readying { since_ns: u64, probe_at_ns: u64 },
+    Readying {
+        since_ns: u64,
+        probe_at_ns: u64,
+    },
     /// The warm-up and the time that is measured.
     Running,
-    Draining { since_ns: u64 },
+    Draining {
+        since_ns: u64,
+    },
     Done,
 }
 
@@ -108,6 +115,12 @@ pub(super) struct Load<'a> {
     opening: usize,
     joined: usize,
     unprobed: usize,
+    /// The server greets, as this house does, so commands may carry an `id`; `None` until it is known. Others are spoken to
+    /// in the plainest form: the simplest of them read by position.
+    greets: Option<bool>,
+    first_opened_ns: u64,
+    /// Members that are open and wait for this to be known.
+    waiting: Vec<u32>,
     /// The server sends acks.
     pub acks: bool,
     last_news_ns: u64,
@@ -157,6 +170,9 @@ impl<'a> Load<'a> {
             dialled: 0,
             opening: 0,
             joined: 0,
+            greets: None,
+            first_opened_ns: 0,
+            waiting: Vec::new(),
             acks: false,
             last_news_ns: 0,
             memory: [Snapshot::memory(options), None],
@@ -202,6 +218,9 @@ impl<'a> Load<'a> {
         if std::mem::take(&mut self.engine.interrupts) > 0 {
             self.interrupt(now_ns);
         }
+        if self.first_opened_ns > 0 && now_ns > self.first_opened_ns + GREETING_NS {
+            self.learn(false);
+        }
         match self.phase {
             Phase::Opening => self.open(now_ns)?,
             Phase::Readying { since_ns, probe_at_ns } => self.make_ready(since_ns, probe_at_ns, now_ns)?,
@@ -214,9 +233,7 @@ impl<'a> Load<'a> {
             }
             Phase::Done => {}
         }
-        if self.phase == Phase::Running && self.figures.opened > 0 && self.members.iter().take(1).all(|m| m.conn.is_none())
-            && self.members.iter().all(|member| member.conn.is_none())
-        {
+        if self.phase == Phase::Running && self.members.iter().all(|member| member.conn.is_none()) {
             // The server is gone: there is nothing left to measure.
             self.snapshots[1] = self.snapshot(now_ns);
             self.phase = Phase::Done;
@@ -261,7 +278,7 @@ impl<'a> Load<'a> {
             self.dialled += 1;
             self.opening += 1;
         }
-        if self.dialled == self.members.len() && self.opening == 0 {
+        if self.dialled == self.members.len() && self.opening == 0 && self.greets.is_some() {
             self.phase = Phase::Readying { since_ns: now_ns, probe_at_ns: now_ns };
         }
         Ok(())
@@ -340,7 +357,8 @@ impl<'a> Load<'a> {
 
     fn say(&mut self, number: usize, kind: Kind, at_ns: u64) -> bool {
         let Member { conn: Some(conn), room, .. } = self.members[number] else { return false };
-        let ack = !self.options.no_ack && (self.acks || kind == Kind::Probe);
+        let asks = self.acks || kind == Kind::Probe && self.greets == Some(true);
+        let ack = asks && !self.options.no_ack;
         let mark = Mark { kind, author: number as u32, at_ns };
         self.wire.message(room, mark, ack, &mut self.scratch);
         self.engine.net.send_text(conn, &self.scratch);
@@ -366,12 +384,33 @@ impl<'a> Load<'a> {
             Role::Member(number) => {
                 let member = &self.members[number as usize];
                 self.figures.connect.record(now_ns.saturating_sub(member.dialled_ns));
-                let join = self.wire.join(member.room, None);
-                self.engine.net.send_text(conn, join.as_bytes());
                 self.opening -= 1;
+                match self.greets {
+                    Some(ack) => {
+                        let join = self.wire.join(member.room, ack);
+                        self.engine.net.send_text(conn, join.as_bytes());
+                    }
+                    None => self.waiting.push(number),
+                }
+                self.first_opened_ns = if self.first_opened_ns == 0 { now_ns } else { self.first_opened_ns };
             }
             Role::Churn(key) => self.on_churn_opened(key as usize, conn, now_ns),
             Role::Nobody => {}
+        }
+    }
+
+    /// It is known now whether the server greets: those that waited for it join.
+    pub fn learn(&mut self, greets: bool) {
+        if self.greets.is_some() {
+            return;
+        }
+        self.greets = Some(greets);
+        for number in std::mem::take(&mut self.waiting) {
+            let member = &self.members[number as usize];
+            let join = self.wire.join(member.room, greets);
+            if let Some(conn) = member.conn {
+                self.engine.net.send_text(conn, join.as_bytes());
+            }
         }
     }
 

@@ -55,6 +55,8 @@ pub(super) struct Replay<'a> {
     wanted: u64,
     found: u64,
     sent: u64,
+    /// The server has said what the room has.
+    joined: bool,
     /// The room's last number.
     head: u64,
     readers: Vec<Reader>,
@@ -82,6 +84,7 @@ impl<'a> Replay<'a> {
             wanted,
             found: 0,
             sent: 0,
+            joined: false,
             head: 0,
             readers: (0..options.conns).map(|_| Reader::default()).collect(),
             roles: Vec::new(),
@@ -121,6 +124,7 @@ impl<'a> Replay<'a> {
         self.figures.interrupted |= interrupted;
         match self.step {
             _ if interrupted => self.end(now_ns),
+            Step::Filling if quiet && !self.joined => return Err(BenchError::NoHead),
             Step::Filling if quiet => {
                 let first_error = self.figures.first_error.take();
                 return Err(BenchError::NotFilled { filled: self.head, all: self.wanted, first_error });
@@ -157,7 +161,7 @@ impl<'a> Replay<'a> {
             self.memory[1] = Snapshot::memory(self.options);
             self.snapshots[0] = Snapshot::take(self.options, now_ns, &self.figures);
             (self.step, self.started_ns, self.last_news_ns) = (Step::Reading, now_ns, now_ns);
-            let join = self.wire.join(0, Some(0));
+            let join = self.wire.join_from_start(0);
             for conn in self.readers.iter().filter_map(|reader| reader.conn) {
                 self.engine.net.send_text(conn, join.as_bytes());
             }
@@ -170,7 +174,7 @@ impl<'a> Replay<'a> {
         for event in std::mem::take(&mut self.engine.events) {
             match event {
                 NetEvent::Opened { conn } if Some(conn) == self.filler => {
-                    let join = self.wire.join(0, None);
+                    let join = self.wire.join(0, true);
                     self.engine.net.send_text(conn, join.as_bytes());
                 }
                 NetEvent::Opened { conn } => {
@@ -232,7 +236,7 @@ impl<'a> Replay<'a> {
             match self.wire.hear(text) {
                 Heard::Joined { head } => {
                     self.found = head.ok_or(BenchError::NoHead)?;
-                    self.head = self.found;
+                    (self.head, self.joined) = (self.found, true);
                 }
                 Heard::Ack { .. } => self.head += 1,
                 Heard::Error { text, .. } => return Err(BenchError::Refused { text: text.to_owned() }),

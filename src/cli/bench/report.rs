@@ -84,7 +84,8 @@ fn generator(options: &Bench, outcome: &Outcome, seconds: f64, sent: u64) -> Val
     let cpu_percent = percent(to.own_cpu_ms - from.own_cpu_ms, seconds);
     let lag = &outcome.figures.lag;
     let planned = seconds * f64::from(options.rate());
-    let behind = is_open(options) && options.senders() > 0 && options.churn == 0 && (sent as f64) < planned * SATURATED_SENT;
+    let behind =
+        is_open(options) && options.senders() > 0 && options.churn == 0 && (sent as f64) < planned * SATURATED_SENT;
     let late = lag.count() > 0 && lag.quantile_us(0.99) > SATURATED_LAG_US;
     json!({"saturated": behind && !outcome.figures.interrupted || late || cpu_percent > SATURATED_CPU_PERCENT,
         "cpuPercent": cpu_percent, "lagUs": times(lag)})
@@ -127,7 +128,12 @@ pub(super) fn table(report: &Value) -> String {
     let number = |pointer: &str| report.pointer(pointer).and_then(Value::as_f64).unwrap_or(0.0);
     let word = |pointer: &str| report.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     let mut row = |name: &str, value: String| text += &format!("{name:<12}{value}\n");
-    row("target", format!("{}  {} loop", word("/target"), word("/mode")).replace("idle loop", "idle").replace("replay loop", "replay"));
+    row(
+        "target",
+        format!("{}  {} loop", word("/target"), word("/mode"))
+            .replace("idle loop", "idle")
+            .replace("replay loop", "replay"),
+    );
     row(
         "conns",
         format!(
@@ -149,7 +155,8 @@ pub(super) fn table(report: &Value) -> String {
         ),
     );
     let checks = ["lost", "repeated", "reordered", "damaged", "unconfirmed"];
-    let checks: Vec<String> = checks.iter().map(|name| format!("{name} {}", number(&format!("/checks/{name}")))).collect();
+    let checks: Vec<String> =
+        checks.iter().map(|name| format!("{name} {}", number(&format!("/checks/{name}")))).collect();
     row("checks", checks.join(", "));
     text += &latencies(report);
     text += &costs(report);
@@ -175,16 +182,28 @@ fn latencies(report: &Value) -> String {
 }
 
 fn costs(report: &Value) -> String {
-    let mut text = format!("\ngenerator   {:.1} % of a core\n", report["generator"]["cpuPercent"].as_f64().unwrap_or(0.0));
+    let mut text =
+        format!("\ngenerator   {:.1} % of a core\n", report["generator"]["cpuPercent"].as_f64().unwrap_or(0.0));
     let server = &report["server"];
     if server.is_null() {
         return text;
     }
     let part = |key: &str, unit: &str| server[key].as_f64().map(|value| format!("{value} {unit}"));
-    let cpu = [part("cpuPercent", "% of a core"), part("cpuUsPerMessage", "µs a message"), part("cpuUsPerDelivery", "µs a delivery")];
+    let cpu = [
+        part("cpuPercent", "% of a core"),
+        part("cpuUsPerMessage", "µs a message"),
+        part("cpuUsPerDelivery", "µs a delivery"),
+    ];
     text += &format!("server CPU  {}\n", cpu.into_iter().flatten().collect::<Vec<_>>().join(", "));
-    let mib = |key: &str| server[key].as_f64().map_or_else(|| "?".to_owned(), |bytes| format!("{:.1} MiB", bytes / 1_048_576.0));
-    text += &format!("server RSS  {} before, {} ready, {} at the end", mib("rssBytesBefore"), mib("rssBytes"), mib("rssBytesEnd"));
+    let mib = |key: &str| {
+        server[key].as_f64().map_or_else(|| "?".to_owned(), |bytes| format!("{:.1} MiB", bytes / 1_048_576.0))
+    };
+    text += &format!(
+        "server RSS  {} before, {} ready, {} at the end",
+        mib("rssBytesBefore"),
+        mib("rssBytes"),
+        mib("rssBytesEnd")
+    );
     for (key, kind) in [("rssBytesPerConnection", "RSS"), ("pssBytesPerConnection", "PSS")] {
         if let Some(bytes) = server[key].as_f64() {
             text += &format!(", {bytes:.0} bytes of {kind} a connection");

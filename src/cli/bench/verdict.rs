@@ -13,8 +13,14 @@ const FAILED: u8 = 3;
 /// Messages were lost, repeated, reordered or damaged, or connections were lost.
 const FAULTY: u8 = 4;
 /// What must be zero.
-const FAULTS: [&str; 6] =
-    ["/checks/lost", "/checks/repeated", "/checks/reordered", "/checks/damaged", "/checks/unconfirmed", "/connections/closed"];
+const FAULTS: [&str; 6] = [
+    "/checks/lost",
+    "/checks/repeated",
+    "/checks/reordered",
+    "/checks/damaged",
+    "/checks/unconfirmed",
+    "/connections/closed",
+];
 
 /// Adds the verdict to `report`, and returns the exit code.
 pub(super) fn judge(options: &Bench, report: &mut Value) -> u8 {

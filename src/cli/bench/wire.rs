@@ -74,14 +74,25 @@ pub(super) struct Delivery {
 #[derive(Debug, PartialEq)]
 pub(super) enum Heard<'a> {
     Delivery(Delivery),
+    /// What a server of this house says first.
+    Greeting,
     /// The ack of a join, with the room's last number if it says so.
-    Joined { head: Option<u64> },
+    Joined {
+        head: Option<u64>,
+    },
     /// The ack of the message with this number.
-    Ack { id: u64 },
+    Ack {
+        id: u64,
+    },
     /// A command was refused; the message's number if it was one.
-    Error { id: Option<u64>, text: &'a str },
+    Error {
+        id: Option<u64>,
+        text: &'a str,
+    },
     /// Messages of the past, and whether more follow.
-    History { more: bool },
+    History {
+        more: bool,
+    },
     Other,
 }
 
@@ -133,10 +144,15 @@ impl Wire {
         }
     }
 
-    /// The text that joins a room; with `since`, from there.
-    pub fn join(&self, room: u32, since: Option<u64>) -> String {
-        let since = since.map_or_else(String::new, |since| format!(",\"since\":{since}"));
-        format!("{{\"type\":\"join\",\"room\":\"{}{room}\"{since},\"id\":{JOIN_ID}}}", self.room_prefix)
+    /// The text that joins a room: in the plainest form, or with `ack` one that is answered.
+    pub fn join(&self, room: u32, ack: bool) -> String {
+        let id = if ack { format!(",\"id\":{JOIN_ID}") } else { String::new() };
+        format!("{{\"type\":\"join\",\"room\":\"{}{room}\"{id}}}", self.room_prefix)
+    }
+
+    /// The text that joins a room and asks for all of it.
+    pub fn join_from_start(&self, room: u32) -> String {
+        format!("{{\"type\":\"join\",\"room\":\"{}{room}\",\"since\":0,\"id\":{JOIN_ID}}}", self.room_prefix)
     }
 
     /// The text that leaves it.
@@ -176,6 +192,7 @@ impl Wire {
                 Some(more) => Heard::History { more },
                 None => self.parse(text),
             },
+            Some(b'c') if rest.starts_with(b"connected\"") => Heard::Greeting,
             Some(b'e') => self.parse(text),
             _ => Heard::Other,
         }
@@ -211,6 +228,7 @@ impl Wire {
         let data = data.map_or("null", RawValue::get);
         match kind.get() {
             "\"message\"" => self.delivery(text).map_or(Heard::Other, Heard::Delivery),
+            "\"connected\"" => Heard::Greeting,
             "\"ack\"" if id == Some(JOIN_ID) => {
                 Heard::Joined { head: serde_json::from_str::<JoinData>(data).ok().and_then(|data| data.head) }
             }
@@ -319,13 +337,15 @@ mod tests {
             (r#"{"type":"error","id":5,"data":{"code":"x"}}"#, Heard::Error { id: Some(5), text: r#"{"code":"x"}"# }),
             (r#"{"type":"history","data":{"messages":[],"more":true}}"#, Heard::History { more: true }),
             (r#"{"type":"history","data":{"more":false,"messages":[]}}"#, Heard::History { more: false }),
+            (r#"{"type":"connected","data":{}}"#, Heard::Greeting),
             (r#"{"type":"presence","data":{}}"#, Heard::Other),
             ("not JSON", Heard::Other),
             ("{\"type\":\"", Heard::Other),
         ] {
             assert_eq!(wire.hear(text.as_bytes()), heard, "{text}");
         }
-        let history = br#"{"type":"history","data":{"messages":[{"sequence":4},{"content":"\"sequence\":9","sequence":5}]}}"#;
+        let history =
+            br#"{"type":"history","data":{"messages":[{"sequence":4},{"content":"\"sequence\":9","sequence":5}]}}"#;
         assert_eq!(wire.sequences(history).collect::<Vec<_>>(), [4, 5]);
     }
 }
