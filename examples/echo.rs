@@ -40,6 +40,8 @@ fn main() -> Result<(), Box<dyn Error>> {
                 NetEvent::External { .. }
                 | NetEvent::HeartbeatDue { .. }
                 | NetEvent::Drained { .. }
+                | NetEvent::Opened { .. }
+                | NetEvent::DialFailed { .. }
                 | NetEvent::Closed { .. } => {}
             }
         }

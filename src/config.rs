@@ -3,6 +3,8 @@
 //! Owns: the option tables, the values in force, their bounds and the relations between them. Must never know: what
 //! the values do. Parsing is pure: no file, no clock, no process environment but what is passed in.
 
+mod bench;
+mod condition;
 mod log;
 pub mod options;
 mod values;
@@ -14,6 +16,8 @@ use std::path::PathBuf;
 use ::log::LevelFilter;
 
 use crate::limits;
+pub use bench::{BENCH, Bench, SIZE_BYTES_MIN, Target};
+pub use condition::{Condition, FIGURES, LATENCIES, QUANTILES, Relation, Unit};
 pub use log::{LogAction, LogCommand};
 pub use options::UsageError;
 use options::{OptionSpec, Outcome, fill, help_lines, nearest, printable};
@@ -166,7 +170,7 @@ impl Healthcheck {
 }
 
 /// What a command line asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Invocation {
     /// `roomlog` or `roomlog serve`.
     Serve(Config),
@@ -174,6 +178,8 @@ pub enum Invocation {
     Healthcheck(Healthcheck),
     /// `roomlog log`.
     Log(LogCommand),
+    /// `roomlog bench`.
+    Bench(Box<Bench>),
     /// Print this text.
     Help(String),
     /// Print the version.
@@ -363,7 +369,7 @@ pub static HEALTHCHECK: &[OptionSpec<Healthcheck>] = &[
 ];
 
 /// The commands' names, the first being the default.
-pub const COMMANDS: &[&str] = &["serve", "healthcheck", "log"];
+pub const COMMANDS: &[&str] = &["serve", "healthcheck", "log", "bench"];
 
 impl Config {
     /// Reads a command line (without the program's name) over an environment.
@@ -382,6 +388,7 @@ impl Config {
             "serve" => serve(&mut parser, env),
             "healthcheck" => healthcheck(&mut parser, env),
             "log" => log::parse(&mut parser, env),
+            "bench" => bench::parse(&mut parser, env),
             _ => {
                 let nearest = nearest(&command, COMMANDS.iter().copied()).map(str::to_owned);
                 Err(UsageError::UnknownCommand { command, nearest })
@@ -445,7 +452,8 @@ fn serve_help() -> String {
         "roomlog {}: a chat server where a room is a log\n\n\
          Usage: roomlog [serve] [OPTION]...\n       \
          roomlog healthcheck [--port PORT] [--bind ADDR]\n       \
-         roomlog log list|stat|verify|export|import|repair [OPTION]...\n\n\
+         roomlog log list|stat|verify|export|import|repair [OPTION]...\n       \
+         roomlog bench URL [OPTION]...\n\n\
          Options of serve:\n{}\n  \
          -h, --help                this text\n  \
          -V, --version             the version\n\n\

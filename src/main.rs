@@ -1,4 +1,5 @@
-//! The `roomlog` command: arguments → one command → exit code (0 done, 1 failed, 2 wrong usage).
+//! The `roomlog` command: arguments → one command → exit code (0 done, 1 failed, 2 wrong usage;
+//! `bench` has more).
 //!
 //! Owns: the process's arguments, environment, standard streams and logger. Must never know: what a command does.
 
@@ -7,8 +8,8 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use ::log::LevelFilter;
-use roomlog::cli::{healthcheck, log};
-use roomlog::config::{Config, Invocation, LogCommand};
+use roomlog::cli::{bench, healthcheck, log};
+use roomlog::config::{Bench, Config, Invocation, LogCommand};
 use roomlog::server;
 use simple_logger::SimpleLogger;
 
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         Invocation::Serve(config) => serve(config),
         Invocation::Healthcheck(target) => finish(healthcheck::run(&target)),
         Invocation::Log(command) => log_command(&command),
+        Invocation::Bench(bench) => load(&bench),
         Invocation::Help(text) => finish(print(&text)),
         Invocation::Version => finish(print(concat!("roomlog ", env!("CARGO_PKG_VERSION"), "\n"))),
     }
@@ -41,6 +43,13 @@ fn log_command(command: &LogCommand) -> ExitCode {
     // What recovery has to say while a room is imported into or repaired.
     match SimpleLogger::new().with_level(LevelFilter::Warn).with_utc_timestamps().init() {
         Ok(()) => finish(log::run(command)),
+        Err(error) => fail(&error, FAILED),
+    }
+}
+
+fn load(options: &Bench) -> ExitCode {
+    match bench::run(options) {
+        Ok(code) => ExitCode::from(code),
         Err(error) => fail(&error, FAILED),
     }
 }

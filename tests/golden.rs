@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 
 use roomlog::config::options::OptionSpec;
-use roomlog::config::{Config, HEALTHCHECK, SERVE};
+use roomlog::config::{BENCH, Bench, Config, FIGURES, HEALTHCHECK, LATENCIES, QUANTILES, SERVE, Unit};
 use roomlog::limits;
 use roomlog::protocol::{
     Announcement, Command, ErrorCode, Event, Limits, Member, MessageIdentity, Reset, Serial, StoredMessage,
@@ -329,7 +329,8 @@ fn flag_rows<T>(table: &[OptionSpec<T>], defaults: &T) -> String {
     let row = |spec: &OptionSpec<T>| {
         let default = (spec.show)(defaults);
         let default = if default.is_empty() { String::new() } else { format!("`{default}`") };
-        format!("| `--{} {}` | {default} | {} |\n", spec.flag, spec.value_name, spec.help)
+        let flag = format!("--{} {}", spec.flag, spec.value_name);
+        format!("| `{}` | {default} | {} |\n", flag.trim_end(), spec.help)
     };
     table.iter().map(row).collect()
 }
@@ -338,6 +339,21 @@ fn flag_rows<T>(table: &[OptionSpec<T>], defaults: &T) -> String {
 fn the_readme_has_every_flag_as_the_help_has_it() {
     let rows = flag_rows(SERVE, &Config::default());
     assert!(read("README.md").contains(&rows), "the table should be:\n{rows}");
+}
+
+#[test]
+fn the_bench_document_has_every_flag_and_figure() {
+    let document = read("docs/BENCH.md");
+    let rows = flag_rows(BENCH, &Bench::default());
+    assert!(document.contains(&rows), "the table should be:\n{rows}");
+    let rows = |(name, pointer, unit): &(&str, &str, Unit)| {
+        format!("| `{name}` | `{pointer}` | {} |\n", if *unit == Unit::Time { "time" } else { "number" })
+    };
+    let figures: String = FIGURES.iter().map(rows).collect();
+    assert!(document.contains(&figures), "the table should be:\n{figures}");
+    let names = |names: Vec<&str>| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let latencies = names(LATENCIES.iter().map(|(name, _)| *name).collect());
+    assert!(document.contains(&latencies) && document.contains(&names(QUANTILES.to_vec())), "{latencies}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
-//! The commands besides `serve`, one file each: blocking programs that talk to a server or read its files.
+//! The commands besides `serve`, one file each: programs that talk to a server or read its files.
 //!
 //! Must never know: the server's insides. What they share with it is the protocol and the log's format.
 
+pub mod bench;
 pub mod healthcheck;
 pub mod log;

@@ -4,13 +4,32 @@
 
 use tungstenite::{Bytes, Utf8Bytes};
 
+use super::handshake::DialError;
 use super::http::Request;
 
 /// Names a connection for as long as the process lives; when it is gone, its name does nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId(u64);
 
+/// The bit of a slot that says that the connection was dialled. The two kinds are kept apart.
+const DIALLED: u32 = 1 << 31;
+
 impl ConnId {
+    /// The name of a dialled connection.
+    pub(super) fn dialled(index: u32, generation: u32) -> Self {
+        ConnId::new(DIALLED | index, generation)
+    }
+
+    /// Whether this end made the connection.
+    pub fn is_dialled(self) -> bool {
+        self.0 as u32 & DIALLED != 0
+    }
+
+    /// A small number that no other open connection of the same kind (dialled or accepted) has, for tables.
+    pub fn index(self) -> usize {
+        (self.0 as u32 & !DIALLED) as usize
+    }
+
     pub(super) fn new(slot: u32, generation: u32) -> Self {
         ConnId(u64::from(generation) << 32 | u64::from(slot))
     }
@@ -46,7 +65,19 @@ pub enum NetEvent {
         /// What for.
         request: Box<Request>,
     },
-    /// A text message.
+    /// A dialled connection is a WebSocket from here on. It ends with exactly one [`NetEvent::Closed`].
+    Opened {
+        /// Which.
+        conn: ConnId,
+    },
+    /// A dialled connection did not become a WebSocket, and is gone.
+    DialFailed {
+        /// Which.
+        conn: ConnId,
+        /// Why.
+        error: DialError,
+    },
+    /// A text message of an accepted connection; dialled ones have [`Reactor::receive`](super::Reactor::receive).
     Text {
         /// From whom.
         conn: ConnId,

@@ -1,16 +1,22 @@
-//! Sockets, HTTP heads, WebSocket frames, timers: what a server of messages needs below its own meaning.
+//! Sockets, HTTP heads, WebSocket frames, timers: what a server of messages, or a client of one, needs below its own
+//! meaning.
 //!
-//! Owns: connections from accept to the last byte, and their deadlines. Must never know: what a message says. It may
+//! Owns: connections from accept or connect to the last byte, and their deadlines. Must never know: what a message says. It may
 //! import `limits` and nothing else of this crate.
 //!
 //! A server's turn is: [`Reactor::wait`], read the clock, [`Reactor::collect`], handle the events (calling back into
-//! the reactor at will), [`Reactor::flush`].
+//! the reactor at will), [`Reactor::flush`]. A program that dials calls [`Reactor::receive`] before the flush, until
+//! there is nothing more to receive.
 
 mod alarm;
+mod client;
 mod config;
 mod connection;
 mod event;
+mod handshake;
 pub mod http;
+mod inbox;
+mod mask;
 mod outbox;
 mod reactor;
 #[cfg(test)]
@@ -20,6 +26,8 @@ mod wire;
 
 pub use config::NetConfig;
 pub use event::{CloseReason, ConnId, NetEvent};
+pub use handshake::{Dial, DialError};
+pub use inbox::Inbox;
 pub use outbox::{Frame, Opcode, TextFrame, encode_header};
 pub use reactor::Reactor;
 pub use wheel::{TICK_MS, Wheel};

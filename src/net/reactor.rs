@@ -24,6 +24,9 @@ use super::event::{ConnId, NetEvent};
 use super::http::{Refusal, Response};
 use super::outbox::Frame;
 use super::wheel::Wheel;
+use dial::Dialled;
+
+mod dial;
 
 const BACKLOG: i32 = 4096;
 const POLL_EVENTS: usize = 1024;
@@ -35,8 +38,8 @@ const REFUSALS_MAX: usize = 64;
 /// Tokens below this are keys of external sources: generation 0 belongs to no connection.
 const TOKEN_LISTENER: Token = Token(u32::MAX as usize);
 const TOKEN_ALARM: Token = Token(u32::MAX as usize - 1);
-/// Timeouts below this are kept to the microsecond.
-const PRECISE_BELOW: Duration = Duration::from_millis(2);
+/// Timeouts below this, just over two milliseconds, are kept to the microsecond.
+const PRECISE_BELOW: Duration = Duration::from_micros(2_001);
 
 const _: () = assert!(usize::BITS == 64, "a token holds a connection's slot and generation");
 
@@ -104,6 +107,8 @@ pub struct Reactor {
     due: Vec<ConnId>,
     /// Events of calls made between `collect` and `flush`.
     pending: Vec<NetEvent>,
+    /// The connections that this end made; a server has none.
+    dialled: Option<Box<Dialled>>,
     now_ms: u64,
 }
 
@@ -122,16 +127,26 @@ impl Reactor {
         socket.listen(BACKLOG)?;
         let mut listener = TcpListener::from_std(socket.into());
         let local_addr = listener.local_addr()?;
-        let poll = Poll::new()?;
-        poll.registry().register(&mut listener, TOKEN_LISTENER, Interest::READABLE)?;
+        let mut reactor = Reactor::without_listener(config, now_ms)?;
+        reactor.poll.registry().register(&mut listener, TOKEN_LISTENER, Interest::READABLE)?;
+        reactor.listener = Some(listener);
+        reactor.local_addr = local_addr;
+        Ok(reactor)
+    }
+
+    /// Listens nowhere: for a program that only dials.
+    ///
+    /// # Errors
+    /// The process is out of descriptors.
+    pub fn without_listener(config: NetConfig, now_ms: u64) -> io::Result<Reactor> {
         Ok(Reactor {
             shared: Shared::new(&config),
             config,
-            poll,
+            poll: Poll::new()?,
             alarm: None,
             poll_events: Events::with_capacity(POLL_EVENTS),
-            listener: Some(listener),
-            local_addr,
+            listener: None,
+            local_addr: SocketAddr::from(([0; 4], 0)),
             acceptable: false,
             accept_retry_ms: None,
             accept_failing: false,
@@ -146,11 +161,12 @@ impl Reactor {
             wheel: Wheel::new(now_ms),
             due: Vec::new(),
             pending: Vec::new(),
+            dialled: None,
             now_ms,
         })
     }
 
-    /// The address in use.
+    /// The address in use; port 0 if there is no listener.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
     }
@@ -178,7 +194,7 @@ impl Reactor {
     /// # Errors
     /// Only such as mean that polling is broken.
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        let busy = !self.ready.is_empty() || !self.pending.is_empty() || !self.marked.is_empty();
+        let busy = !self.ready.is_empty() || !self.pending.is_empty() || !self.marked.is_empty() || self.dialled_busy();
         let accepting = self.acceptable && self.accept_retry_ms.is_none();
         let mut timeout = if busy || accepting { Some(Duration::ZERO) } else { timeout };
         // The poll's own timeouts end up to a millisecond late, which is as long as some things may wait at all.
@@ -190,7 +206,7 @@ impl Reactor {
         }
         // Whoever has sent something is to be heard before anyone is declared silent, so all edges are taken at once;
         // the bound is for sockets that gain new ones meanwhile.
-        for _ in 0..=self.slots.len() / POLL_EVENTS {
+        for _ in 0..=self.open_connections() / POLL_EVENTS {
             match self.poll.poll(&mut self.poll_events, timeout) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
@@ -206,7 +222,7 @@ impl Reactor {
     }
 
     fn take_edges(&mut self) {
-        let Reactor { poll_events, slots, ready, writable, external, acceptable, .. } = self;
+        let Reactor { poll_events, slots, ready, writable, external, acceptable, dialled, .. } = self;
         for event in poll_events.iter() {
             match event.token() {
                 TOKEN_LISTENER => {
@@ -219,6 +235,10 @@ impl Reactor {
             let id = ConnId::from_bits(event.token().0 as u64);
             if id.generation() == 0 {
                 external.push(id.slot());
+                continue;
+            }
+            if id.is_dialled() {
+                dialled.iter_mut().for_each(|dialled| dialled.take_edge(id, event));
                 continue;
             }
             let Some(slot) = get(slots, id) else { continue };
@@ -253,6 +273,7 @@ impl Reactor {
             self.drive(id, events, |connection, turn| connection.on_writable(turn));
         }
         self.expire(events);
+        self.collect_dialled(events);
     }
 
     /// Writes to every connection that something was queued for, once, and drops those that are over.
@@ -266,6 +287,7 @@ impl Reactor {
             self.drive(id, events, |connection, turn| connection.write(turn));
         }
         self.spare = marked;
+        self.flush_dialled();
         events.append(&mut self.pending);
         for id in mem::take(&mut self.finished) {
             // Dropping closes the descriptor, and that takes it out of the poll.
@@ -277,7 +299,8 @@ impl Reactor {
 
     /// When [`Reactor::collect`] has to be called even if nothing happens, in milliseconds.
     pub fn next_deadline_ms(&self) -> Option<u64> {
-        self.wheel.next_deadline_ms().into_iter().chain(self.accept_retry_ms).min()
+        let dialled_ms = self.dialled.as_ref().and_then(|dialled| dialled.next_deadline_ms());
+        self.wheel.next_deadline_ms().into_iter().chain(self.accept_retry_ms).chain(dialled_ms).min()
     }
 
     /// Grants the upgrade that `conn` asked for; it is a WebSocket from here on. A request that did not ask for one
@@ -291,7 +314,8 @@ impl Reactor {
         self.call(conn, |connection, turn| connection.respond(response, turn));
     }
 
-    /// Queues `frame` for the WebSocket `conn`; one that is gone or closing gets nothing.
+    /// Queues `frame` for the accepted WebSocket `conn`; one that is gone or closing gets nothing. (A dialled one is sent
+    /// to by [`Reactor::send_text`], because no two of its frames are the same.)
     pub fn push(&mut self, conn: ConnId, frame: &Frame) {
         let Some(slot) = get(&mut self.slots, conn) else { return };
         slot.connection.push(frame.clone(), &self.config);
@@ -301,22 +325,34 @@ impl Reactor {
 
     /// Bytes queued for `conn` and not yet taken by its socket.
     pub fn queued_bytes(&self, conn: ConnId) -> usize {
+        if let Some(client) = self.client(conn) {
+            return client.queued_bytes();
+        }
         self.slot(conn).map_or(0, |slot| slot.connection.queued_bytes())
     }
 
     /// Whether the socket of `conn` was full at the last write.
     pub fn is_blocked(&self, conn: ConnId) -> bool {
+        if let Some(client) = self.client(conn) {
+            return client.is_blocked();
+        }
         self.slot(conn).is_some_and(|slot| slot.connection.is_blocked())
     }
 
     /// Stops reading from the WebSocket `conn` (`held`), or goes on with it: for a program that has more from this peer
     /// than it can answer. Messages that were reported already stay reported.
     pub fn hold(&mut self, conn: ConnId, held: bool) {
+        if conn.is_dialled() {
+            return self.call_client(conn, |client, _| client.hold(held));
+        }
         self.call(conn, |connection, _| connection.hold(held));
     }
 
     /// Closes `conn` with `code`, behind what was pushed before. A `reason` beyond 123 bytes is cut.
     pub fn close(&mut self, conn: ConnId, code: u16, reason: &str) {
+        if conn.is_dialled() {
+            return self.call_client(conn, |client, turn| client.close(code, reason, turn));
+        }
         self.call(conn, |connection, turn| connection.close(code, reason, turn));
     }
 
@@ -325,6 +361,9 @@ impl Reactor {
         let all: Vec<ConnId> = self.slots.iter().map(|(_, slot)| slot.connection.id()).collect();
         for conn in all {
             self.call(conn, |connection, turn| connection.end(code, reason, turn));
+        }
+        for conn in self.dialled.iter().flat_map(|dialled| dialled.ids()).collect::<Vec<_>>() {
+            self.close(conn, code, reason);
         }
     }
 
@@ -338,11 +377,14 @@ impl Reactor {
 
     /// Connections whose sockets are open, those that are closing included.
     pub fn open_connections(&self) -> usize {
-        self.slots.len()
+        self.slots.len() + self.dialled.as_ref().map_or(0, |dialled| dialled.len())
     }
 
     /// The other end of `conn`.
     pub fn peer_addr(&self, conn: ConnId) -> Option<SocketAddr> {
+        if let Some(client) = self.client(conn) {
+            return client.socket().peer_addr().ok();
+        }
         self.slot(conn)?.connection.socket().peer_addr().ok()
     }
 
