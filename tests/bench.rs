@@ -246,7 +246,7 @@ fn too_few_descriptors_are_explained_before_the_first_connection() {
     assert!(listener.accept().is_err(), "nothing was opened");
 }
 
-/// What the other server does wrong with the tenth message of the load, for the member that joined last.
+/// What the other server does wrong with the tenth message of the load, for one member that did not send it.
 #[derive(Clone, Copy, PartialEq)]
 enum Wrong {
     Nothing,
@@ -260,11 +260,12 @@ enum Wrong {
     Stall(Duration),
 }
 
+type Member = Arc<Mutex<WebSocket<TcpStream>>>;
 type Rooms = Arc<Mutex<BTreeMap<String, Room>>>;
 
 #[derive(Default)]
 struct Room {
-    members: Vec<Arc<Mutex<WebSocket<TcpStream>>>>,
+    members: Vec<Member>,
     sequence: u64,
     loads: u32,
     /// A frame that is to come after the next one.
@@ -303,14 +304,14 @@ fn talk(stream: TcpStream, rooms: &Rooms, wrong: Wrong) {
             Some("message") => {
                 assert_eq!(value.as_object().unwrap().len(), 2, "{value}");
                 let name = value["data"]["room"].as_str().unwrap();
-                say(rooms.get_mut(name).unwrap(), name, value["data"]["content"].as_str().unwrap(), wrong);
+                say(rooms.get_mut(name).unwrap(), name, value["data"]["content"].as_str().unwrap(), &writing, wrong);
             }
             _ => {}
         }
     }
 }
 
-fn say(room: &mut Room, name: &str, content: &str, wrong: Wrong) {
+fn say(room: &mut Room, name: &str, content: &str, author: &Member, wrong: Wrong) {
     // The kind of a message of the load stands behind the run's name.
     room.loads += u32::from(content.as_bytes()[10] == b'm');
     let chosen = room.loads == 10 && content.as_bytes()[10] == b'm';
@@ -325,11 +326,14 @@ fn say(room: &mut Room, name: &str, content: &str, wrong: Wrong) {
         let data = json!({"id": "m", "room": name, "user": "u", "content": content, "sequence": room.sequence, "timestamp": 1});
         json!({"type": "message", "data": data}).to_string()
     };
-    let (last, others) = room.members.split_last().unwrap();
-    let send = |member: &Arc<Mutex<WebSocket<TcpStream>>>, text: String| {
+    let not_author = |member: &Member| !Arc::ptr_eq(member, author);
+    let victim = room.members.iter().rposition(not_author).unwrap_or(0);
+    let last = &room.members[victim];
+    let others = room.members.iter().enumerate().filter(|(at, _)| *at != victim).map(|(_, member)| member);
+    let send = |member: &Member, text: String| {
         let _ = member.lock().unwrap().send(Message::text(text));
     };
-    others.iter().for_each(|member| send(member, frame(content)));
+    others.for_each(|member| send(member, frame(content)));
     match (chosen, wrong) {
         (true, Wrong::Drop) => {}
         (true, Wrong::Repeat) => (0..2).for_each(|_| send(last, frame(content))),

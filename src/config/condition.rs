@@ -159,7 +159,7 @@ mod tests {
     fn what_is_no_condition_says_why() {
         for (text, words) in [
             ("p99", "is no condition: write p99>50ms or lost>0"),
-            ("p98>1ms", "names no figure; did you mean p99?"),
+            ("p9999>1ms", "names no figure; did you mean p999?"),
             ("acks.p99>1ms", "names no figure; did you mean ack.p99?"),
             ("weather>1", "names no figure: p99, ack.p99, lag.max, lost, rate and others are in docs/BENCH.md"),
             ("p99>50", "compares p99 with no time: write 50ms, 1.5s or 200us"),

@@ -115,7 +115,7 @@ pub(super) struct Load<'a> {
     opening: usize,
     joined: usize,
     unprobed: usize,
-    /// The server greets, as this house does, so commands may carry an `id`; `None` until it is known. Others are spoken to
+    /// The server greets with the protocol's version, so commands may carry an `id`; `None` until it is known. Others are spoken to
     /// in the plainest form: the simplest of them read by position.
     greets: Option<bool>,
     first_opened_ns: u64,

@@ -36,7 +36,7 @@ impl Load<'_> {
                     }
                 }
                 Heard::Joined { .. } => self.on_joined(number, false),
-                Heard::Greeting => self.learn(true),
+                Heard::Greeting { versioned } => self.learn(versioned),
                 Heard::Error { id, text } => self.on_error(number, id, text)?,
                 Heard::History { .. } | Heard::Other => {}
             }

@@ -50,7 +50,7 @@ mod tests {
 
     fn judged(conditions: &str, mut report: Value) -> (u8, Value) {
         let line = format!("bench a:1 {conditions}");
-        let Ok(Invocation::Bench(options)) = Config::parse(line.split(' ').map(Into::into), |_| None) else {
+        let Ok(Invocation::Bench(options)) = Config::parse(line.split_whitespace().map(Into::into), |_| None) else {
             panic!("{line}")
         };
         let code = judge(&options, &mut report);

@@ -74,8 +74,10 @@ pub(super) struct Delivery {
 #[derive(Debug, PartialEq)]
 pub(super) enum Heard<'a> {
     Delivery(Delivery),
-    /// What a server of this house says first.
-    Greeting,
+    /// What a server says first; one that also says the protocol's `version` knows all of it.
+    Greeting {
+        versioned: bool,
+    },
     /// The ack of a join, with the room's last number if it says so.
     Joined {
         head: Option<u64>,
@@ -122,6 +124,8 @@ pub(super) struct Wire {
     run: [u8; RUN_BYTES],
     room_prefix: String,
     size_bytes: usize,
+    /// What stands behind the mark.
+    filler: Vec<u8>,
     mark: Finder<'static>,
     sequence: Finder<'static>,
     /// Where the mark was in the last delivery: it hardly moves.
@@ -138,6 +142,7 @@ impl Wire {
             run: digits,
             room_prefix: room_prefix.map_or_else(|| format!("bench-{hex}-"), |prefix| format!("{prefix}-")),
             size_bytes,
+            filler: vec![FILLER; size_bytes - MARK_BYTES],
             mark: Finder::new(format!("~#{hex}").as_bytes()).into_owned(),
             sequence: Finder::new(b"\"sequence\":").into_owned(),
             mark_at: 0,
@@ -192,7 +197,7 @@ impl Wire {
                 Some(more) => Heard::History { more },
                 None => self.parse(text),
             },
-            Some(b'c') if rest.starts_with(b"connected\"") => Heard::Greeting,
+            Some(b'c') if rest.starts_with(b"connected\"") => greeting(text),
             Some(b'e') => self.parse(text),
             _ => Heard::Other,
         }
@@ -206,7 +211,7 @@ impl Wire {
         let mark = read_mark(text.get(at + needle.len()..at + MARK_BYTES)?)?;
         let end = at + self.size_bytes;
         // Filler up to the closing quote, and no longer.
-        let whole = text.get(end) == Some(&b'"') && text[at + MARK_BYTES..end].iter().all(|byte| *byte == FILLER);
+        let whole = text.get(end) == Some(&b'"') && text[at + MARK_BYTES..end] == *self.filler;
         let behind = text.get(end..).unwrap_or_default();
         let sequence = self.sequence_in(behind).or_else(|| self.sequence_in(&text[..at])).unwrap_or(0);
         Some(Delivery { mark, sequence, damaged: !whole })
@@ -228,7 +233,7 @@ impl Wire {
         let data = data.map_or("null", RawValue::get);
         match kind.get() {
             "\"message\"" => self.delivery(text).map_or(Heard::Other, Heard::Delivery),
-            "\"connected\"" => Heard::Greeting,
+            "\"connected\"" => greeting(text),
             "\"ack\"" if id == Some(JOIN_ID) => {
                 Heard::Joined { head: serde_json::from_str::<JoinData>(data).ok().and_then(|data| data.head) }
             }
@@ -241,6 +246,10 @@ impl Wire {
             _ => Heard::Other,
         }
     }
+}
+
+fn greeting(text: &[u8]) -> Heard<'static> {
+    Heard::Greeting { versioned: memchr::memmem::find(text, b"\"version\":").is_some() }
 }
 
 /// The last field of a history frame, as this house writes it: large frames are not parsed for it. (A string cannot end
@@ -337,7 +346,8 @@ mod tests {
             (r#"{"type":"error","id":5,"data":{"code":"x"}}"#, Heard::Error { id: Some(5), text: r#"{"code":"x"}"# }),
             (r#"{"type":"history","data":{"messages":[],"more":true}}"#, Heard::History { more: true }),
             (r#"{"type":"history","data":{"more":false,"messages":[]}}"#, Heard::History { more: false }),
-            (r#"{"type":"connected","data":{}}"#, Heard::Greeting),
+            (r#"{"type":"connected","data":{"clientId":"c"}}"#, Heard::Greeting { versioned: false }),
+            (r#"{"type":"connected","data":{"clientId":"c","version":1}}"#, Heard::Greeting { versioned: true }),
             (r#"{"type":"presence","data":{}}"#, Heard::Other),
             ("not JSON", Heard::Other),
             ("{\"type\":\"", Heard::Other),
