@@ -1,8 +1,6 @@
 // Rooms on Bun's native publish/subscribe (uWebSockets). History in memory, the latest 10,000 to 20,000 messages of a room.
 //   bun bun.js [PORT]     without a port it picks a free one, and says which
-const KEPT = 10_000;
-const RECENT = 50;
-const CHUNK = 1_000;
+const [KEPT, RECENT, CHUNK] = [10_000, 50, 1_000];
 const rooms = new Map();
 let connections = 0;
 
@@ -11,6 +9,8 @@ function roomOf(name) {
   if (!room) rooms.set(name, (room = { sequence: 0, messages: [] }));
   return room;
 }
+
+const acknowledge = (ws, { id }, data) => id !== undefined && ws.send(JSON.stringify({ type: 'ack', id, data }));
 
 function sendHistory(ws, name, since) {
   const { sequence, messages } = roomOf(name);
@@ -46,8 +46,10 @@ const server = Bun.serve({
         const data = { id: `m${sequence}`, room: name, user: ws.data.user, content, sequence, timestamp: Date.now() };
         const message = JSON.stringify(data);
         if (room.messages.push(message) > 2 * KEPT) room.messages.splice(0, KEPT);
+        acknowledge(ws, command, { room: name, sequence, id: data.id, timestamp: data.timestamp });
         server.publish(name, `{"type":"message","data":${message}}`);
       } else if (command.type === 'join') {
+        acknowledge(ws, command, { room: command.room, epoch: '0', head: roomOf(command.room).sequence });
         sendHistory(ws, command.room, command.since);
         ws.subscribe(command.room);
       } else if (command.type === 'leave') ws.unsubscribe(command.room);

@@ -2,9 +2,7 @@
 //   node ws.js [PORT]     without a port it picks a free one, and says which
 import { WebSocketServer } from 'ws';
 
-const KEPT = 10_000;
-const RECENT = 50;
-const CHUNK = 1_000;
+const [KEPT, RECENT, CHUNK] = [10_000, 50, 1_000];
 const AS_TEXT = { binary: false };
 const rooms = new Map();
 let connections = 0;
@@ -14,6 +12,8 @@ function roomOf(name) {
   if (!room) rooms.set(name, (room = { sequence: 0, messages: [], members: new Set() }));
   return room;
 }
+
+const acknowledge = (ws, { id }, data) => id !== undefined && ws.send(JSON.stringify({ type: 'ack', id, data }));
 
 function sendHistory(ws, name, since) {
   const { sequence, messages } = roomOf(name);
@@ -37,9 +37,11 @@ function onMessage(ws, text) {
     const data = { id: `m${sequence}`, room: name, user: ws.user, content, sequence, timestamp: Date.now() };
     const message = JSON.stringify(data);
     if (room.messages.push(message) > 2 * KEPT) room.messages.splice(0, KEPT);
+    acknowledge(ws, command, { room: name, sequence, id: data.id, timestamp: data.timestamp });
     const bytes = Buffer.from(`{"type":"message","data":${message}}`); // once, not for each member
     for (const member of room.members) member.send(bytes, AS_TEXT);
   } else if (command.type === 'join') {
+    acknowledge(ws, command, { room: command.room, epoch: '0', head: roomOf(command.room).sequence });
     sendHistory(ws, command.room, command.since);
     roomOf(command.room).members.add(ws);
     ws.rooms.add(command.room);
