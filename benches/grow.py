@@ -19,6 +19,8 @@ BYTES_PER_MESSAGE = 250
 QUIET_S = 1.2
 """Longer than the pause between two presence events of a room."""
 HEARTBEAT_S = 3
+KERNEL_FROM = 5_000
+"""Connections from which the kernel's memory for them can be told from what else it does."""
 SEQUENCE = b'"sequence":'
 
 
@@ -70,8 +72,8 @@ def measure_idle(binary, counts):
                     kernel = measure.kernel_bytes()
                     found[count] = {
                         "process": (running.resident_bytes() - before) / count,
-                        "slab": (kernel["slab"] - kernel_before["slab"]) / count,
-                        "tcp": (kernel["tcp"] - kernel_before["tcp"]) / count,
+                        **{key: (kernel[key] - kernel_before[key]) / count if count >= KERNEL_FROM else None
+                           for key in kernel},
                         "heartbeat_us": heartbeat_us,
                     }
         figures = ", ".join(f"{key} {number(value)}" for key, value in found[count].items())
