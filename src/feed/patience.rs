@@ -18,7 +18,7 @@ const WINDOW_US: u64 = 32_000;
 /// Deliveries a second (messages times members) from which a room is busy.
 const DELIVERIES_PER_SECOND_MIN: u64 = 50_000;
 /// So many messages at once share the cost well enough, now or on average.
-const ENOUGH_MESSAGES: usize = 4;
+const ENOUGH_MESSAGES: usize = 8;
 /// The average that each new number of messages changes by an eighth of the difference is kept in sixteenths.
 const SIXTEENTHS: usize = 16;
 /// Waits in vain after which a room rests.
@@ -200,7 +200,7 @@ mod tests {
             assert_eq!(patience.wait_until_us(now_us, ENOUGH_MESSAGES, LINGER_US, false), None);
         }
         assert!(patience.is_busy);
-        let mut sizes = [9, 1, 7, 3, 12].into_iter().cycle();
+        let mut sizes = [19, 1, 7, 3, 22].into_iter().cycle();
         let mut waits = 0;
         for now_us in (1_000_000..2_000_000).step_by(1_000) {
             let ready = sizes.next().expect("a cycle");
