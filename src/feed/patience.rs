@@ -200,7 +200,7 @@ mod tests {
             assert_eq!(patience.wait_until_us(now_us, ENOUGH_MESSAGES, LINGER_US, false), None);
         }
         assert!(patience.is_busy);
-        let mut sizes = [19, 1, 7, 3, 22].into_iter().cycle();
+        let mut sizes = [30, 5, 28, 16, 24].into_iter().cycle();
         let mut waits = 0;
         for now_us in (1_000_000..2_000_000).step_by(1_000) {
             let ready = sizes.next().expect("a cycle");

@@ -13,6 +13,9 @@ use crate::{
 /// Size from which a batch is closed, in bytes: the most that one piece adds to a reader's queue.
 const BATCH_BYTES: usize = limits::OUTBOX_HIGH_WATER_BYTES - limits::OUTBOX_LOW_WATER_BYTES;
 
+/// Longest header of an unmasked frame, in bytes (RFC 6455 section 5.2).
+const HEADER_BYTES_MAX: usize = 10;
+
 /// Whole `message` frames back to back, as they go out.
 #[derive(Debug)]
 pub(super) struct Batch {
@@ -97,6 +100,7 @@ impl Building {
                 self.chunks.back_mut().expect("just added")
             }
         };
+        chunk.bytes.reserve(payload.len() + HEADER_BYTES_MAX);
         encode_header(Opcode::Text, payload.len(), &mut chunk.bytes);
         chunk.bytes.extend_from_slice(payload);
     }

@@ -105,7 +105,8 @@ pub(crate) fn line_sizes(mut bytes: &[u8]) -> impl Iterator<Item = usize> {
     })
 }
 
-fn hex8(value: u32) -> [u8; 8] {
+/// Eight lowercase hex digits.
+pub(super) fn hex8(value: u32) -> [u8; 8] {
     // Spread the eight nibbles over eight bytes, then add '0' or, above nine, 'a' - 10, to all of them at once.
     let mut nibbles = u64::from(value);
     nibbles = (nibbles | nibbles << 16) & 0x0000_ffff_0000_ffff;

@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::record::hex8;
 use crate::clock::Now;
 
 /// Names an uninterrupted numbering of one room. Printed as 16 hex digits.
@@ -17,7 +18,11 @@ pub struct Epoch(pub u64);
 
 impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
+        // Once for each message, so without the formatting machinery.
+        let mut digits = [0; 16];
+        digits[..8].copy_from_slice(&hex8((self.0 >> 32) as u32));
+        digits[8..].copy_from_slice(&hex8(self.0 as u32));
+        f.write_str(std::str::from_utf8(&digits).expect("hex digits are ASCII"))
     }
 }
 

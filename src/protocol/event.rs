@@ -79,8 +79,7 @@ impl<E: fmt::Display> Serialize for MessageIdentity<E> {
 }
 
 /// A message about to be stored.
-#[derive(Clone, Copy, Debug, Serialize)]
-#[serde(bound = "E: fmt::Display")]
+#[derive(Clone, Copy, Debug)]
 pub struct StoredMessage<'a, E: fmt::Display> {
     /// Unique in the server.
     pub id: MessageIdentity<E>,
@@ -95,7 +94,6 @@ pub struct StoredMessage<'a, E: fmt::Display> {
     /// Unix milliseconds.
     pub timestamp: u64,
     /// The client's idempotency key.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub nonce: Option<&'a str>,
 }
 
@@ -147,9 +145,32 @@ fn inner(payload: &[u8]) -> Option<&[u8]> {
 }
 
 /// Appends the JSON of a stored message to `out`: the record's payload and the `message` event in one.
+///
+/// Written out, and not derived, because this is done for every message, and a key that is known need not be searched
+/// for characters to escape.
 pub fn encode_message<E: fmt::Display>(message: &StoredMessage<'_, E>, out: &mut Vec<u8>) {
+    use std::io::Write;
+    let StoredMessage { ref id, room, user, content, sequence, timestamp, nonce } = *message;
     out.extend_from_slice(MESSAGE_PREFIX);
-    to_json(message, out);
+    out.extend_from_slice(br#"{"id":""#);
+    write!(out, "{}", id.epoch).expect("writing to memory cannot fail");
+    out.push(b':');
+    to_json(&id.sequence, out);
+    out.extend_from_slice(br#"","room":"#);
+    to_json(room, out);
+    out.extend_from_slice(br#","user":"#);
+    to_json(user, out);
+    out.extend_from_slice(br#","content":"#);
+    to_json(content, out);
+    out.extend_from_slice(br#","sequence":"#);
+    to_json(&sequence, out);
+    out.extend_from_slice(br#","timestamp":"#);
+    to_json(&timestamp, out);
+    if let Some(nonce) = nonce {
+        out.extend_from_slice(br#","nonce":"#);
+        to_json(nonce, out);
+    }
+    out.push(b'}');
     out.extend_from_slice(MESSAGE_SUFFIX);
 }
 
