@@ -338,6 +338,11 @@ impl<D: Disk, T> Feed<D, T> {
         self.lingers_until_us
     }
 
+    /// From now on no message waits for others.
+    pub fn end_linger(&mut self) {
+        self.linger_us = 0;
+    }
+
     /// What is to be made durable now, to be run on another thread; `None` if nothing is, or it is under way.
     pub fn next_sync(&mut self, now: Now) -> Option<SyncBatch<D>> {
         self.store.next_sync(now)

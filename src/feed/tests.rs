@@ -528,3 +528,34 @@ fn a_room_that_was_left_remembers_what_the_next_to_join_is_shown() {
     scene.fill(71..=72);
     assert_eq!(scene.sequences(1).0, [71, 72]);
 }
+
+#[test]
+fn messages_of_a_busy_room_leave_together_and_none_is_left_behind() {
+    const MEMBERS: u32 = 100;
+    let mut scene = Scene::new();
+    scene.feed.linger_us = 1_000;
+    for slot in 0..MEMBERS {
+        scene.subscribe(slot, Start::Recent);
+    }
+    let mut due_us = None;
+    for number in 1..=500_u64 {
+        let now_us = number * 400;
+        scene.now = Now { monotonic_ms: now_us / 1_000, fraction_us: (now_us % 1_000) as u16, ..scene.now };
+        scene.append(&format!("message {number}"), None, 0);
+        scene.commit();
+        let until_us = scene.feed.lingers_until_us();
+        assert!(until_us.is_none_or(|until_us| now_us < until_us && until_us <= now_us + 1_000), "{until_us:?}");
+        assert!(
+            due_us.is_none_or(|due_us| until_us == Some(due_us) || now_us + 400 > due_us),
+            "it ends when it was said"
+        );
+        due_us = until_us;
+    }
+    scene.feed.end_linger();
+    scene.commit();
+    assert_eq!(scene.feed.lingers_until_us(), None);
+    assert!(scene.queues.pieces < 300 * MEMBERS as usize, "{} pieces for 500 messages", scene.queues.pieces);
+    for slot in 0..MEMBERS {
+        assert_eq!(scene.sequences(slot).0, (1..=500).collect::<Vec<_>>());
+    }
+}

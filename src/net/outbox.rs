@@ -247,7 +247,8 @@ impl Outbox {
     }
 
     /// Writes until the queue or the socket's buffer is exhausted: a single piece from where it lies, several through
-    /// `gather`, because one contiguous write costs less than `writev` (see docs/PERFORMANCE.md).
+    /// `gather`, because for frames as short as these a copy costs less than the kernel's walk over a
+    /// list of them.
     ///
     /// `is_last`: when all is written, the sending side is shut.
     ///

@@ -265,6 +265,8 @@ impl Server {
         log::info!("shutting down");
         self.net.stop_accepting();
         let started = self.clock.now();
+        self.feed.end_linger();
+        self.feed.write(started, &mut self.feed_events);
         while let Some(outcome) = self.jobs.wait().or_else(|| Some(self.feed.next_sync(started)?.run_at_end())) {
             self.feed.synced(outcome, started, &mut self.feed_events);
             self.feed.write(started, &mut self.feed_events);
