@@ -161,7 +161,7 @@ fn the_json_has_the_fields_that_the_document_shows() {
     fields(&example, "", &mut shown);
     fields(&report, "", &mut made);
     assert_eq!(made, shown);
-    assert_eq!(report["failIf"], json!([{"condition": "lost>0", "value": 0.0, "failed": false}]));
+    assert_eq!(report["failIf"], json!([{"condition": "lost>0", "value": 0.0, "unit": "number", "failed": false}]));
 }
 
 #[test]
@@ -170,7 +170,13 @@ fn a_condition_that_is_true_is_exit_3_and_said_in_the_table() {
     let load = "--conns 2 --rate 50 --warmup 0 --duration 100ms";
     let run = bench(server.address, &format!("{load} --fail-if p50>0us --fail-if lost>0"));
     assert_eq!(run.code, 3, "{}{}", run.stdout, run.stderr);
-    assert!(run.stdout.contains("FAILED  p50>0us") && run.stdout.contains("good    lost>0"), "{}", run.stdout);
+    assert!(
+        run.stdout.contains("FAILED  p50>0us")
+            && run.stdout.contains("good    lost>0  (0)")
+            && run.stdout.contains(" ms)"),
+        "{}",
+        run.stdout
+    );
     assert_eq!(bench(server.address, &format!("{load} --fail-if p50>10s")).code, 0);
 }
 

@@ -229,7 +229,11 @@ fn warnings(report: &Value) -> String {
     }
     for condition in report["failIf"].as_array().into_iter().flatten() {
         let state = if condition["failed"] == true { "FAILED" } else { "good  " };
-        let value = condition["value"].as_f64().map_or_else(|| "not measured".to_owned(), |value| value.to_string());
+        let value = match (condition["value"].as_f64(), condition["unit"] == "us") {
+            (None, _) => "not measured".to_owned(),
+            (Some(us), true) => format!("{:.3} ms", us / 1_000.0),
+            (Some(number), false) => number.to_string(),
+        };
         text += &format!("{state}  {}  ({value})\n", condition["condition"].as_str().unwrap_or_default());
     }
     text

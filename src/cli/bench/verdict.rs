@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use crate::config::{Bench, Condition};
+use crate::config::{Bench, Condition, Unit};
 
 /// Nothing to complain about.
 const GOOD: u8 = 0;
@@ -40,7 +40,11 @@ fn judge_one(condition: &Condition, report: &Value) -> (Value, bool) {
     let value = report.pointer(&condition.pointer).and_then(Value::as_f64);
     // What was not measured cannot be said to be good.
     let failed = value.is_none_or(|value| condition.relation.holds(value, condition.bound));
-    (json!({"condition": condition.text, "value": value, "failed": failed}), failed)
+    let unit = match condition.unit {
+        Unit::Time => "us",
+        Unit::Number => "number",
+    };
+    (json!({"condition": condition.text, "value": value, "unit": unit, "failed": failed}), failed)
 }
 
 #[cfg(test)]
@@ -69,8 +73,8 @@ mod tests {
         assert_eq!(code, FAILED);
         assert_eq!(
             report_with["failIf"],
-            json!([{"condition": "p99>=5ms", "value": 5_000.0, "failed": true},
-                   {"condition": "lost>0", "value": 0.0, "failed": false}])
+            json!([{"condition": "p99>=5ms", "value": 5_000.0, "unit": "us", "failed": true},
+                   {"condition": "lost>0", "value": 0.0, "unit": "number", "failed": false}])
         );
         assert_eq!(judged("--fail-if ack.p99>50ms", report(0)).0, FAILED, "not measured");
         assert_eq!(judged("--fail-if p99>=5ms", report(1)).0, FAULTY);
