@@ -26,6 +26,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "log",
             "net::Frame",
+            "net::HEADER_BYTES_MAX",
             "net::Opcode",
             "net::TextFrame",
             "net::encode_header",

@@ -38,7 +38,7 @@ impl<T> Default for Parked<T> {
 impl<T> Parked<T> {
     /// Keeps a room.
     pub fn put(&mut self, mut room: Room<T>, now_ms: u64) {
-        if let Some(hot) = room.hot.as_mut().filter(|hot| self.tail_bytes + hot.tail_bytes() > TAIL_BYTES_MAX) {
+        if let Some(hot) = room.hot.as_mut().filter(|hot| self.tail_bytes + hot.tail_bytes_from(0) > TAIL_BYTES_MAX) {
             hot.forget_tail();
         }
         self.tail_bytes += tail_bytes(&room);
@@ -75,7 +75,7 @@ impl<T> Parked<T> {
 }
 
 fn tail_bytes<T>(room: &Room<T>) -> usize {
-    room.hot.as_ref().map_or(0, |hot| hot.tail_bytes())
+    room.hot.as_ref().map_or(0, |hot| hot.tail_bytes_from(0))
 }
 
 #[cfg(test)]

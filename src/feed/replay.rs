@@ -128,7 +128,7 @@ impl<D: Disk, T> Feed<D, T> {
         let room = self.room(id);
         let hot = room.hot.as_ref()?;
         let mut messages = hot.published_from(from).filter(|_| from <= until)?;
-        out.reserve(hot.tail_bytes().min(bytes_max) + HISTORY_ENVELOPE_BYTES);
+        out.reserve(hot.tail_bytes_from(from).min(bytes_max) + HISTORY_ENVELOPE_BYTES);
         history_frame::begin(&room.name, out);
         let (mut next, mut bytes) = (from, 0);
         while next <= until && next - from < limits::HISTORY_LIMIT_MAX {

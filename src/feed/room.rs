@@ -91,9 +91,10 @@ impl<T> Hot<T> {
         self.tail = VecDeque::new();
     }
 
-    /// Bytes of published frames in memory.
-    pub fn tail_bytes(&self) -> usize {
-        self.tail.iter().map(|batch| batch.frame.len()).sum()
+    /// Bytes of published frames in memory that are not all before a sequence.
+    pub fn tail_bytes_from(&self, sequence: u64) -> usize {
+        let index = self.tail.partition_point(|batch| batch.last < sequence);
+        self.tail.range(index..).map(|batch| batch.frame.len()).sum()
     }
 
     pub fn remember_nonce(&mut self, user: &str, nonce: &str, sequence: u64) {

@@ -7,14 +7,11 @@ use std::{collections::VecDeque, ops::Range};
 use super::RoomId;
 use crate::{
     limits,
-    net::{Frame, Opcode, encode_header},
+    net::{Frame, HEADER_BYTES_MAX, Opcode, encode_header},
 };
 
 /// Size from which a batch is closed, in bytes: the most that one piece adds to a reader's queue.
 const BATCH_BYTES: usize = limits::OUTBOX_HIGH_WATER_BYTES - limits::OUTBOX_LOW_WATER_BYTES;
-
-/// Longest header of an unmasked frame, in bytes (RFC 6455 section 5.2).
-const HEADER_BYTES_MAX: usize = 10;
 
 /// Whole `message` frames back to back, as they go out.
 #[derive(Debug)]

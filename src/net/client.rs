@@ -13,6 +13,7 @@ use super::event::{CloseReason, ConnId, NetEvent};
 use super::handshake::{DialError, Handshake};
 use super::inbox::{Carry, Control, Inbox};
 use super::mask::Masks;
+use super::outbox::close_payload;
 
 const HANDSHAKE_READ_BYTES: usize = 4 * 1024;
 /// Capacity that an emptied queue may keep, in bytes.
@@ -20,8 +21,6 @@ const QUEUE_BYTES_KEPT: usize = 1024;
 const TEXT: u8 = 1;
 const CLOSE: u8 = 8;
 const PONG: u8 = 10;
-/// Longest reason in a close frame, in bytes (RFC 6455 section 5.5.1).
-const REASON_BYTES_MAX: usize = 123;
 
 #[derive(Debug)]
 enum Phase {
@@ -248,12 +247,7 @@ impl Client {
     }
 
     fn finish(&mut self, code: Option<u16>, text: &str, reason: CloseReason, turn: &mut ClientTurn<'_>) {
-        let mut payload = Vec::new();
-        if let Some(code) = code {
-            payload.extend_from_slice(&code.to_be_bytes());
-            payload.extend_from_slice(&text.as_bytes()[..text.floor_char_boundary(REASON_BYTES_MAX)]);
-        }
-        turn.masks.append(CLOSE, &payload, &mut self.queue);
+        turn.masks.append(CLOSE, &close_payload(code, text), &mut self.queue);
         self.phase = Phase::Closing;
         // The server is the one to end the connection (RFC 6455 section 7.1.1), for so long.
         self.deadline_ms = turn.now_ms + turn.config.close_timeout_ms;

@@ -8,6 +8,8 @@
 
 use std::hash::{BuildHasher, RandomState};
 
+use tungstenite::protocol::frame::FrameHeader;
+
 /// Where masking keys come from: SplitMix64, seeded once per reactor with what the system's entropy gave the standard
 /// library.
 #[derive(Debug)]
@@ -27,20 +29,9 @@ impl Masks {
 
     /// Appends an unfragmented frame. `opcode` is that of RFC 6455 section 5.2.
     pub fn append(&mut self, opcode: u8, payload: &[u8], out: &mut Vec<u8>) {
-        out.push(0x80 | opcode);
-        match payload.len() {
-            len @ 0..126 => out.push(0x80 | len as u8),
-            len @ 126..65_536 => {
-                out.push(0x80 | 126);
-                out.extend_from_slice(&(len as u16).to_be_bytes());
-            }
-            len => {
-                out.push(0x80 | 127);
-                out.extend_from_slice(&(len as u64).to_be_bytes());
-            }
-        }
         let mask = self.next();
-        out.extend_from_slice(&mask);
+        let header = FrameHeader { opcode: opcode.into(), mask: Some(mask), ..FrameHeader::default() };
+        header.format(payload.len() as u64, out).expect("writing to a Vec cannot fail");
         let start = out.len();
         out.extend_from_slice(payload);
         apply(mask, &mut out[start..]);

@@ -19,7 +19,7 @@ pub(super) const GATHER_BYTES: usize = 64 * 1024;
 const CONTROL_BYTES_MAX: usize = 125;
 
 /// Longest header of an unmasked frame, in bytes (RFC 6455 section 5.2).
-const HEADER_BYTES_MAX: usize = 10;
+pub const HEADER_BYTES_MAX: usize = 10;
 
 /// What a frame carries (RFC 6455 section 5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +46,14 @@ pub fn encode_header(opcode: Opcode, payload_len: usize, out: &mut Vec<u8>) {
     };
     let header = FrameHeader { opcode, ..FrameHeader::default() };
     header.format(payload_len as u64, out).expect("writing to a Vec cannot fail");
+}
+
+/// The payload of a close frame (RFC 6455 section 5.5.1); empty without a code. A reason that is too long is cut between
+/// two characters.
+pub(super) fn close_payload(code: Option<u16>, reason: &str) -> Vec<u8> {
+    let Some(code) = code else { return Vec::new() };
+    let cut = reason.floor_char_boundary(CONTROL_BYTES_MAX - size_of_val(&code));
+    [&code.to_be_bytes(), &reason.as_bytes()[..cut]].concat()
 }
 
 /// A text frame whose payload is written in place: the header, whose size depends on it, comes last.
@@ -114,16 +122,9 @@ impl Frame {
         Frame::encode(Opcode::Ping, payload)
     }
 
-    /// A close frame; without a code its payload is empty. A reason that is too long is cut between two characters.
+    /// A close frame; see [`close_payload`].
     pub(super) fn close(code: Option<u16>, reason: &str) -> Frame {
-        let mut payload = Vec::new();
-        if let Some(code) = code {
-            payload.extend_from_slice(&code.to_be_bytes());
-            let room = reason.len().min(CONTROL_BYTES_MAX - 2);
-            let cut = (0..=room).rev().find(|&at| reason.is_char_boundary(at)).expect("a string begins at a boundary");
-            payload.extend_from_slice(&reason.as_bytes()[..cut]);
-        }
-        Frame::encode(Opcode::Close, &payload)
+        Frame::encode(Opcode::Close, &close_payload(code, reason))
     }
 
     /// Bytes that are encoded already.

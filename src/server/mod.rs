@@ -27,7 +27,7 @@ use crate::{
     jobs::Jobs,
     limits,
     log::{Options, RealDisk, Retention, Store, StoreError, SyncPolicy},
-    net::{CloseReason, ConnId, Frame, NetConfig, NetEvent, Reactor, Wheel, http::Request},
+    net::{CloseReason, ConnId, Frame, NetConfig, NetEvent, Reactor, Wheel, http::Request, raise_descriptors},
     protocol::{Event, close},
     web::{Answer, Health, Web},
 };
@@ -331,15 +331,6 @@ fn net_config(config: &Config, descriptors: usize) -> NetConfig {
         connections_max: descriptors.saturating_sub(limits::DESCRIPTORS_RESERVED).max(16),
         ..NetConfig::default()
     }
-}
-
-/// Raises the limit of descriptors as far as it goes, and tells it.
-fn raise_descriptors() -> usize {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
-    let descriptors = if raised.is_ok() { maximum } else { current };
-    descriptors.map_or(usize::MAX, |all| usize::try_from(all).unwrap_or(usize::MAX))
 }
 
 /// Tells people and scripts where the server is. Without a stdout there is nobody to tell.

@@ -6,13 +6,12 @@ use super::check::Sequence;
 use super::load::{Load, Phase, Role, told};
 use super::wire::{Heard, Kind, Mark};
 use crate::net::{CloseReason, ConnId, Inbox};
+use crate::protocol::close;
 
 /// Such connections under way at a time: beyond it the plan waits, and the latency counts.
 const CYCLES_MAX: usize = 2_048;
 /// A connection that is not done after so long is given up, in nanoseconds.
 const CYCLE_NS: u64 = 10_000_000_000;
-/// Normal closure (RFC 6455 section 7.4.1).
-const NORMAL: u16 = 1000;
 
 /// One of them.
 #[derive(Debug)]
@@ -45,7 +44,7 @@ impl Load<'_> {
         }
         let overdue = self.cycles.iter().filter(|(_, cycle)| now_ns > cycle.planned_ns + CYCLE_NS && !cycle.done);
         for conn in overdue.map(|(_, cycle)| cycle.conn).collect::<Vec<_>>() {
-            self.engine.net.close(conn, NORMAL, "");
+            self.engine.net.close(conn, close::NORMAL, "");
         }
     }
 
@@ -95,7 +94,7 @@ impl Load<'_> {
         }
         let leave = self.wire.leave(room);
         self.engine.net.send_text(conn, leave.as_bytes());
-        self.engine.net.close(conn, NORMAL, "");
+        self.engine.net.close(conn, close::NORMAL, "");
         self.note_news(now_ns);
     }
 

@@ -2,10 +2,9 @@
 //!
 //! Owns: the bounds of the operating system, and the words for them. Must never know: the load.
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
 use super::{BenchError, procfs};
 use crate::config::Bench;
+use crate::net::raise_descriptors;
 
 /// Descriptors for everything that is no connection.
 const DESCRIPTORS_OWN: u64 = 32;
@@ -19,7 +18,7 @@ const CHURN_SECONDS: u64 = 2;
 pub(super) fn check(options: &Bench, on_loopback: bool) -> Result<(), BenchError> {
     let connections = u64::from(options.conns) + u64::from(options.slow);
     let needed = connections + u64::from(options.churn) * CHURN_SECONDS + DESCRIPTORS_OWN;
-    let available = raise_descriptors();
+    let available = raise_descriptors() as u64;
     if needed > available {
         return Err(BenchError::Descriptors { needed, available });
     }
@@ -35,11 +34,4 @@ pub(super) fn check(options: &Bench, on_loopback: bool) -> Result<(), BenchError
         Some(ports) => Err(BenchError::Ports { needed: connections, ports }),
         None => Ok(()),
     }
-}
-
-/// Raises the soft limit to the hard one; what is in force then.
-fn raise_descriptors() -> u64 {
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
-    if raised.is_ok() { maximum } else { current }.unwrap_or(u64::MAX)
 }

@@ -13,6 +13,7 @@ use super::result::{Outcome, Replayed, Snapshot};
 use super::wire::{Heard, Kind, Mark, Wire};
 use crate::config::Bench;
 use crate::net::{ConnId, Inbox, NetEvent};
+use crate::protocol::close;
 
 /// What the room's name begins with, so that a second run finds what a first one has filled in.
 const ROOM: &str = "bench-replay";
@@ -24,8 +25,6 @@ const OPENING_MAX: usize = 256;
 const TICK_NS: u64 = 50_000_000;
 /// How long nothing may arrive, in nanoseconds.
 const QUIET_NS: u64 = 10_000_000_000;
-/// Normal closure (RFC 6455 section 7.4.1).
-const NORMAL: u16 = 1000;
 
 #[derive(Debug, Default)]
 struct Reader {
@@ -249,7 +248,7 @@ impl<'a> Replay<'a> {
                 self.sent += 1;
             }
             if self.head >= self.wanted && self.step == Step::Filling {
-                self.engine.net.close(conn, NORMAL, "");
+                self.engine.net.close(conn, close::NORMAL, "");
                 self.step = Step::Opening;
             }
         }
