@@ -8,7 +8,9 @@ pub mod limits;
 
 pub mod clock;
 pub mod config;
+pub mod names;
 pub mod protocol;
+pub mod rate;
 
 pub mod log;
 pub mod net;

@@ -9,8 +9,8 @@ use std::{
 
 use slab::Slab;
 
-use super::{LinkId, RoomKey, rate::Bucket, users::UserKey};
-use crate::few::Few;
+use super::{LinkId, RoomKey, users::UserKey};
+use crate::{few::Few, rate::Bucket};
 
 /// Names a client: a place in the table and a number that no other client of this process has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,7 +62,10 @@ pub(super) struct Client {
     /// On the monotonic clock: without a link, when the client is forgotten; with one, when held rooms are left.
     pub expires_ms: u64,
     pub rooms: Few<Membership>,
+    /// Counts messages.
     pub bucket: Bucket,
+    /// Counts everything else that a client can send.
+    pub commands: Bucket,
     /// How many more messages were refused than accepted.
     pub refused: u16,
     secret: Secret,
@@ -71,8 +74,8 @@ pub(super) struct Client {
 impl Client {
     pub fn new(user: UserKey, link: LinkId, secret: Secret) -> Self {
         let (generation, link) = (NonZeroU32::MIN, NonZeroU64::new(link));
-        let (rooms, bucket) = (Few::None, Bucket::default());
-        Self { user, generation, link, expires_ms: 0, rooms, bucket, refused: 0, secret }
+        let (rooms, bucket, commands) = (Few::None, Bucket::default(), Bucket::default());
+        Self { user, generation, link, expires_ms: 0, rooms, bucket, commands, refused: 0, secret }
     }
 
     /// The connection, if there is one.

@@ -4,10 +4,10 @@
 
 use std::borrow::Cow;
 
-use super::{Chat, ClientKey, Effect, RoomKey, names, users::UserKey};
+use super::{Chat, ClientKey, Effect, RoomKey, users::UserKey};
 use crate::{
     clock::Now,
-    limits,
+    limits, names,
     protocol::{
         Announcement, BadCommand, Command, DEFAULT_ROOM, ErrorCode, Event, HistoryRange, Request, Serial, close,
     },

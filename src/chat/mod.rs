@@ -8,9 +8,7 @@
 
 mod clients;
 mod commands;
-pub mod names;
 mod presence;
-mod rate;
 mod rooms;
 mod users;
 
@@ -21,15 +19,15 @@ pub use rooms::RoomKey;
 
 use self::{
     clients::{Client, Clients},
-    names::UserName,
-    rate::Rate,
     rooms::Rooms,
     users::Users,
 };
 use crate::{
     clock::Now,
     limits,
+    names::{self, UserName},
     protocol::{Announcement, BadCommand, Event, HistoryRange, Limits, Request, Wish, close},
+    rate::Rate,
 };
 
 /// What the core needs to know of the configuration.

@@ -7,11 +7,11 @@ use std::hash::{BuildHasher, RandomState};
 use hashbrown::HashTable;
 use slab::Slab;
 
-use super::{
-    ClientKey, RoomKey,
+use super::{ClientKey, RoomKey};
+use crate::{
+    few::Few,
     names::{self, UserName},
 };
-use crate::few::Few;
 
 /// A place in the table of users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
