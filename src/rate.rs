@@ -18,7 +18,7 @@ impl Rate {
     /// `per_second` sustained, `burst` at once.
     #[must_use]
     pub fn new(per_second: u32, burst: u32) -> Self {
-        Self::every(if per_second == 0 { 0 } else { 1_000_000 / per_second }, burst)
+        Self::every(1_000_000_u32.checked_div(per_second).unwrap_or(0), burst)
     }
 
     /// One in `interval_us` microseconds, `burst` at once. A bucket that would take more than half an hour to fill again
