@@ -15,6 +15,7 @@ pub mod rate;
 pub mod log;
 pub mod net;
 
+pub mod accounts;
 pub mod chat;
 pub mod feed;
 pub mod jobs;

@@ -48,6 +48,12 @@ pub const ROOMS_PER_CONNECTION_MAX: usize = 64;
 pub const RATE_PER_SECOND: u32 = 20;
 /// Messages per connection that may come at once, as a multiple of the rate.
 pub const RATE_BURST_FACTOR: u32 = 2;
+/// Default sustained messages per second and account, as a multiple of the rate of one connection.
+pub const RATE_ACCOUNT_FACTOR: u32 = 2;
+/// Default sustained messages and requests per second and address, as a multiple of the rate of one connection.
+pub const RATE_ADDRESS_FACTOR: u32 = 50;
+/// Sustained commands and control frames that are no messages, per second and connection, as a multiple of the rate.
+pub const RATE_COMMANDS_FACTOR: u32 = 10;
 /// How many more messages may be refused than accepted before a connection is closed with 1008.
 pub const RATE_ABUSE_MAX: u32 = 200;
 
@@ -72,6 +78,13 @@ pub const PRESENCE_USERS_MAX: usize = 100;
 /// Shortest time between two `presence` counts in a large room, in milliseconds.
 pub const PRESENCE_COUNT_INTERVAL_MS: u64 = 1_000;
 
+/// Silence after which somebody who typed has stopped, in milliseconds.
+pub const TYPING_MS: u64 = 6_000;
+/// Shortest time between two `typing` events about one user in one room, in milliseconds.
+pub const TYPING_INTERVAL_MS: u64 = 1_000;
+/// Longest reason of a kick or a ban, in bytes: what fits a close frame with its code (RFC 6455 section 5.5).
+pub const REASON_BYTES_MAX: usize = 123;
+
 /// Encoded messages kept in memory for readers that are a little behind, over all rooms, in bytes.
 pub const TAIL_BYTES_MAX: usize = 1024 * 1024;
 /// Log files that may be held open at once however many connections there are.
@@ -91,6 +104,7 @@ const _: () = assert!(CONTENT_BYTES_MAX < MESSAGE_BYTES_MAX);
 const _: () = assert!(OUTBOX_LOW_WATER_BYTES < OUTBOX_HIGH_WATER_BYTES);
 const _: () = assert!(OUTBOX_HIGH_WATER_BYTES + HISTORY_FRAME_BYTES_MAX < OUTBOX_BYTES_MAX);
 const _: () = assert!(OFFLINE_TIMEOUT_MS > HEARTBEAT_MS, "a ping must have time to be answered");
+const _: () = assert!(TYPING_MS > TYPING_INTERVAL_MS, "who repeats it each second goes on typing");
 const _: () = assert!(HISTORY_LIMIT_DEFAULT <= HISTORY_LIMIT_MAX && JOIN_HISTORY_MESSAGES <= HISTORY_LIMIT_MAX);
 // Six bytes (\u0000) is the longest JSON escape of one byte.
 const _: () = assert!(6 * CONTENT_BYTES_CEILING + 4096 < RECORD_BYTES_MAX);

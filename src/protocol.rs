@@ -9,7 +9,7 @@ mod wish;
 
 pub use command::{BadCommand, Command, CommandId, HistoryRange, Request, parse};
 pub use event::{
-    Announcement, Event, Limits, Member, MessageIdentity, Reset, Serial, StoredMessage, encode_message, history_frame,
+    AccountView, Announcement, DirectView, Event, Limits, Member, MessageIdentity, Reset, Serial, StoredMessage, encode_message, history_frame,
     recorded,
 };
 pub use wish::Wish;
@@ -55,8 +55,14 @@ pub enum ErrorCode {
     RateLimited,
     /// The nonce was used before with other content.
     NonceConflict,
-    /// The recipient of a private message is not here.
+    /// The recipient of a private message, or who is to be moderated, is not known here.
     NoSuchUser,
+    /// There is no such message, or it cannot be changed.
+    NoSuchMessage,
+    /// The user may not do this.
+    Forbidden,
+    /// The name is banned.
+    Banned,
     /// The room's log cannot be written or read at the moment; nothing was stored.
     StorageUnavailable,
 }
@@ -71,6 +77,10 @@ pub mod close {
     pub const TRY_AGAIN_LATER: u16 = 1013;
     /// No answer to a heartbeat: reconnect and resume.
     pub const NO_HEARTBEAT: u16 = 4000;
+    /// The token is revoked or expired, or guests are not allowed: log in.
+    pub const LOG_IN: u16 = 4500;
+    /// Kicked or banned: stop.
+    pub const BANNED: u16 = 4501;
     /// The client asked; its user leaves at once.
     pub const NORMAL: u16 = 1000;
 }

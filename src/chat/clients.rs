@@ -128,9 +128,13 @@ impl Clients {
         self.try_get(key).expect("a key that is held names a client")
     }
 
+    pub fn try_get_mut(&mut self, key: ClientKey) -> Option<&mut Client> {
+        self.slab.get_mut(key.index()).filter(|client| client.generation == key.generation)
+    }
+
+    /// As [`Clients::get`].
     pub fn get_mut(&mut self, key: ClientKey) -> &mut Client {
-        let client = self.slab.get_mut(key.index()).filter(|client| client.generation == key.generation);
-        client.expect("a key that is held names a client")
+        self.try_get_mut(key).expect("a key that is held names a client")
     }
 
     /// The client that a session token names, if its secret is right.

@@ -1,131 +1,129 @@
 //! Commands: what each is allowed to do and what it leads to.
 //!
-//! Owns: the rules of the protocol's command table. Must never know: how frames or records are encoded or kept.
+//! Owns: the protocol's command table, and the rules of the plainer commands. Must never know: how frames or records are
+//! encoded or kept.
 
-use std::borrow::Cow;
-
-use super::{Chat, ClientKey, Effect, RoomKey, users::UserKey};
-use crate::{
-    clock::Now,
-    limits, names,
-    protocol::{
-        Announcement, BadCommand, Command, DEFAULT_ROOM, ErrorCode, Event, HistoryRange, Request, Serial, close,
-    },
+use super::{
+    AddressIndex, Chat, ClientKey, Departure, Effect, Recipient, RoomKey, Step,
+    messages::Change,
+    moderation::Ban,
+    rights::{Outcome, Refusal, check_room},
 };
-
-/// Why a command is not carried out.
-#[derive(Debug)]
-pub(super) struct Refusal {
-    code: ErrorCode,
-    message: Cow<'static, str>,
-    retry_after_ms: Option<u64>,
-}
-
-impl Refusal {
-    fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, message: message.into(), retry_after_ms: None }
-    }
-}
-
-type Outcome<T = ()> = Result<T, Refusal>;
+use crate::{
+    limits,
+    protocol::{BadCommand, Command, DEFAULT_ROOM, ErrorCode, Event, HistoryRange, Request, close},
+};
 
 impl Chat {
     pub(super) fn command(
         &mut self,
-        now: Now,
         client: ClientKey,
+        address: AddressIndex,
         request: Result<Request<'_>, BadCommand<'_>>,
-        effects: &mut Vec<Effect>,
+        step: &mut Step<'_>,
     ) {
-        let user = self.clients.get(client).user;
-        self.users.get_mut(user).set_last_seen_ms(now.unix_ms);
+        // It may have been shown out while the command waited.
+        let Some(entry) = self.clients.try_get(client) else { return };
+        self.users.get_mut(entry.user).set_last_seen_ms(step.now.unix_ms);
         let (id, outcome) = match request {
-            Ok(Request { id, command }) => (id, self.carry_out(now, client, id, command, effects)),
-            Err(BadCommand { id, code, message }) => (id, Err(Refusal::new(code, message))),
+            Ok(Request { command, .. }) if self.must_log_in(client) && !is_for_anybody(&command) => {
+                const LOG_IN: (u16, &str) = (close::LOG_IN, "Log in first: guests are not allowed here");
+                return self.show_out(client, LOG_IN, Departure::ShownOut, step);
+            }
+            Ok(Request { id, command }) => (id, self.count_and_carry_out(client, address, id, command, step)),
+            Err(BadCommand { id, code, message }) => {
+                let counted = self.check_commands(client, step);
+                (id, counted.and(Err(Refusal::new(code, message))))
+            }
         };
         if let Err(refusal) = outcome {
-            self.refuse(client, id, &refusal, effects);
+            self.refuse(Recipient::Client { client, id: id.map(Box::from) }, refusal, step);
         }
     }
 
-    pub(super) fn refuse(&self, client: ClientKey, id: Option<&str>, refusal: &Refusal, effects: &mut Vec<Effect>) {
-        let Refusal { code, ref message, retry_after_ms } = *refusal;
-        let json = Event::Error { code, message, retry_after_ms }.to_vec(id);
-        effects.push(Effect::Send { client, json });
+    /// Messages are counted where they are known to be good; all else is counted here.
+    fn count_and_carry_out(
+        &mut self,
+        client: ClientKey,
+        address: AddressIndex,
+        id: Option<&str>,
+        command: Command<'_>,
+        step: &mut Step<'_>,
+    ) -> Outcome {
+        let from = (client, address);
+        match command {
+            Command::Message { room, content, nonce } => self.message(from, id, (&room, content, nonce), step),
+            Command::Edit { room, sequence: target, content, nonce } => {
+                let (content, nonce) = (Some(&*content), nonce.as_deref());
+                self.change(from, id, &Change { room: &room, target, content, nonce }, step)
+            }
+            Command::Delete { room, sequence: target } => {
+                self.change(from, id, &Change { room: &room, target, content: None, nonce: None }, step)
+            }
+            Command::Private { to, content, nonce } => {
+                self.private(from, id, (&to, &content, nonce.as_deref()), step)
+            }
+            other => {
+                self.check_commands(client, step)?;
+                self.carry_out(client, id, other, step)
+            }
+        }
     }
 
     fn carry_out(
         &mut self,
-        now: Now,
         client: ClientKey,
         id: Option<&str>,
         command: Command<'_>,
-        effects: &mut Vec<Effect>,
+        step: &mut Step<'_>,
     ) -> Outcome {
         match command {
-            Command::Message { room, content, nonce } => {
-                self.message(now, client, id, (&room, content, nonce), effects)
-            }
             Command::Join { room, since, epoch, username } => {
                 if let Some(name) = username {
-                    self.rename(now, client, &name, effects)?;
-                    self.greet(client, effects);
+                    self.rename(client, &name, step)?;
+                    self.greet(client, step);
                 }
                 let room = room.unwrap_or(DEFAULT_ROOM.into());
-                self.join(now, client, id, &room, (since, epoch.as_deref()), effects)
+                self.join(client, id, &room, (since, epoch.as_deref()), step)
             }
-            Command::Leave { room } => self.leave(now, client, id, &room, effects),
+            Command::Leave { room } => self.leave(client, id, &room, step),
             Command::Hello { user, token, session } => {
-                self.hello(now, client, id, (user.as_deref(), token.is_some(), session.as_deref()), effects)
+                self.hello(client, id, (user.as_deref(), token.as_deref(), session.as_deref()), step)
             }
-            Command::Presence { room } => self.who(client, id, &room, effects),
-            Command::Status { away } => self.status(now, client, id, away, effects),
-            Command::History { room, range } => self.history(client, id, &room, range, effects),
-            Command::Typing { room, is_typing } => self.typing(client, id, &room, is_typing, effects),
-            Command::Private { to, content, nonce } => {
-                self.private(now, client, id, (&to, &content, nonce.as_deref()), effects)
+            Command::Presence { room } => self.who(client, id, &room, step),
+            Command::Status { away } => self.status(client, id, away, step),
+            Command::History { room, range } => self.history(client, id, &room, range, step),
+            Command::Typing { room, is_typing } => self.typing(client, id, &room, is_typing, step),
+            Command::Kick { user, reason } => self.kick(client, id, (&user, reason.as_deref()), step),
+            Command::Ban { user, with_address, duration_ms, reason } => {
+                let reason = reason.as_deref();
+                self.ban(client, id, Ban { user: &user, with_address, duration_ms, reason }, step)
             }
+            Command::Unban { user } => self.unban(client, id, &user, step),
             Command::Ping { timestamp } => {
-                effects.push(Effect::Send { client, json: Event::Pong { timestamp }.to_vec(None) });
-                ack(client, id, None, effects);
+                step.push(Effect::Send { client, json: Event::Pong { timestamp }.to_vec(None) });
+                self.ack(client, id, None, step);
                 Ok(())
             }
             Command::Heartbeat => {
-                ack(client, id, None, effects);
+                self.ack(client, id, None, step);
                 Ok(())
+            }
+            Command::Message { .. } | Command::Edit { .. } | Command::Delete { .. } | Command::Private { .. } => {
+                unreachable!("messages have gone another way")
             }
         }
     }
 
-    fn message(
-        &mut self,
-        now: Now,
-        client: ClientKey,
-        id: Option<&str>,
-        (room, content, nonce): (&str, Cow<'_, str>, Option<Cow<'_, str>>),
-        effects: &mut Vec<Effect>,
-    ) -> Outcome {
-        let room = self.joined(client, room)?;
-        self.check_content(&content)?;
-        self.check_rate(now, client, effects)?;
-        self.rooms.get_mut(room).in_flight += 1;
-        let user = self.users.get(self.clients.get(client).user).name.clone();
-        let (id, content) = (id.map(Box::from), content.into_owned().into_boxed_str());
-        let nonce = nonce.map(|nonce| nonce.into_owned().into_boxed_str());
-        effects.push(Effect::Append { client, id, room, user, content, nonce });
-        Ok(())
-    }
-
     pub(super) fn join(
         &mut self,
-        now: Now,
         client: ClientKey,
         id: Option<&str>,
         name: &str,
         (since, epoch): (Option<u64>, Option<&str>),
-        effects: &mut Vec<Effect>,
+        step: &mut Step<'_>,
     ) -> Outcome {
-        check_room_name(name)?;
+        check_room(name, self.account_of(client))?;
         let known = self.rooms.by_name(name);
         let rooms = &self.clients.get(client).rooms;
         let is_member = known.is_some_and(|room| rooms.iter().any(|membership| membership.room == room));
@@ -133,121 +131,42 @@ impl Chat {
             let message = format!("At most {} rooms at once", limits::ROOMS_PER_CONNECTION_MAX);
             return Err(Refusal::new(ErrorCode::TooManyRooms, message));
         }
-        let room = known.unwrap_or_else(|| self.open_room(name, effects));
+        let room = self.use_room(name, step);
         let (id, epoch) = (id.map(Box::from), epoch.map(Box::from));
-        effects.push(Effect::Subscribe { client, id, room, since, epoch });
-        self.enter(now, client, room, effects);
+        step.push(Effect::Subscribe { client, id, room, since, epoch });
+        self.enter(client, room, step);
         Ok(())
     }
 
-    fn leave(
-        &mut self,
-        now: Now,
-        client: ClientKey,
-        id: Option<&str>,
-        name: &str,
-        effects: &mut Vec<Effect>,
-    ) -> Outcome {
+    fn leave(&mut self, client: ClientKey, id: Option<&str>, name: &str, step: &mut Step<'_>) -> Outcome {
         let room = self.joined(client, name)?;
-        self.exit(now, client, room, effects);
-        ack(client, id, Some(name), effects);
+        self.exit(client, room, step);
+        self.ack(client, id, Some(name), step);
         Ok(())
     }
 
-    fn hello(
-        &mut self,
-        now: Now,
-        client: ClientKey,
-        id: Option<&str>,
-        (user, has_token, session): (Option<&str>, bool, Option<&str>),
-        effects: &mut Vec<Effect>,
-    ) -> Outcome {
-        if has_token {
-            return Err(Refusal::new(ErrorCode::BadToken, "The token is not known"));
-        }
-        if let Some(session) = session {
-            return self.resume(now, client, id, session, effects);
-        }
-        if let Some(name) = user {
-            self.rename(now, client, name, effects)?;
-        }
-        ack(client, id, None, effects);
-        self.greet(client, effects);
-        Ok(())
-    }
-
-    /// Moves a connection from the guest it is to the client it was.
-    fn resume(
-        &mut self,
-        now: Now,
-        client: ClientKey,
-        id: Option<&str>,
-        session: &str,
-        effects: &mut Vec<Effect>,
-    ) -> Outcome {
-        let resumed = self.clients.by_session(session);
-        let resumed = resumed.ok_or_else(|| Refusal::new(ErrorCode::BadSession, "The session is over"))?;
-        if resumed != client {
-            let link = self.clients.get(client).link().expect("a client that speaks has a connection");
-            self.remove_client(now, client, effects);
-            self.attach(now, resumed, link, effects);
-        }
-        ack(resumed, id, None, effects);
-        self.greet(resumed, effects);
-        Ok(())
-    }
-
-    /// Gives the client's user another name. Its rooms see one leave and another join.
-    fn rename(&mut self, now: Now, client: ClientKey, name: &str, effects: &mut Vec<Effect>) -> Outcome {
-        let name = names::user(name).map_err(|message| Refusal::new(ErrorCode::BadName, message))?;
-        let user = self.clients.get(client).user;
-        if self.users.get(user).name == name {
-            return Ok(());
-        }
-        if self.users.by_name(name.as_str()).is_some_and(|owner| owner != user) {
-            return Err(Refusal::new(ErrorCode::NameTaken, "This name is taken"));
-        }
-        let rooms: Vec<RoomKey> = self.users.get(user).rooms.iter().map(|place| place.room).collect();
-        for &room in &rooms {
-            self.announce(user, room, Announcement::Leave, effects);
-        }
-        self.users.rename(user, name).expect("the name was free a moment ago");
-        for &room in &rooms {
-            self.announce(user, room, Announcement::Join, effects);
-            self.touch_presence(now, room, None, effects);
-        }
-        Ok(())
-    }
-
-    fn who(&mut self, client: ClientKey, id: Option<&str>, name: &str, effects: &mut Vec<Effect>) -> Outcome {
-        check_room_name(name)?;
-        ack(client, id, Some(name), effects);
+    fn who(&mut self, client: ClientKey, id: Option<&str>, name: &str, step: &mut Step<'_>) -> Outcome {
+        check_room(name, self.account_of(client))?;
+        self.ack(client, id, Some(name), step);
         match self.rooms.by_name(name) {
-            Some(room) => self.send_presence(client, room, effects),
+            Some(room) => self.send_presence(client, room, step),
             None => {
                 let json = Event::Presence { room: name, users: &[], count: 0, more: false }.to_vec(None);
-                effects.push(Effect::Send { client, json });
+                step.push(Effect::Send { client, json });
             }
         }
         Ok(())
     }
 
-    fn status(
-        &mut self,
-        now: Now,
-        client: ClientKey,
-        id: Option<&str>,
-        away: bool,
-        effects: &mut Vec<Effect>,
-    ) -> Outcome {
+    fn status(&mut self, client: ClientKey, id: Option<&str>, away: bool, step: &mut Step<'_>) -> Outcome {
         let key = self.clients.get(client).user;
         let user = self.users.get_mut(key);
         if user.is_away() != away {
             user.set_away(away);
             let status = user.status();
-            self.tell_status(now, key, status, effects);
+            self.tell_status(key, status, step);
         }
-        ack(client, id, None, effects);
+        self.ack(client, id, None, step);
         Ok(())
     }
 
@@ -257,71 +176,19 @@ impl Chat {
         id: Option<&str>,
         name: &str,
         range: HistoryRange,
-        effects: &mut Vec<Effect>,
+        step: &mut Step<'_>,
     ) -> Outcome {
-        check_room_name(name)?;
-        let room = self.rooms.by_name(name).unwrap_or_else(|| self.open_room(name, effects));
-        ack(client, id, Some(name), effects);
-        effects.push(Effect::History { client, room, range });
-        self.close_if_unused(room, effects);
+        check_room(name, self.account_of(client))?;
+        let room = self.use_room(name, step);
+        self.ack(client, id, Some(name), step);
+        // The ack has been sent: what goes wrong from here on is told without an id.
+        step.push(Effect::History { to: Recipient::Client { client, id: None }, room, range });
+        self.close_if_unused(room, step);
         Ok(())
-    }
-
-    fn typing(
-        &mut self,
-        client: ClientKey,
-        id: Option<&str>,
-        name: &str,
-        is_typing: bool,
-        effects: &mut Vec<Effect>,
-    ) -> Outcome {
-        let room = self.joined(client, name)?;
-        let user = self.users.get(self.clients.get(client).user).name.as_str();
-        let json = Event::Typing { room: name, user, is_typing }.to_vec(None);
-        effects.push(Effect::Broadcast { room, except: Some(client), json });
-        ack(client, id, Some(name), effects);
-        Ok(())
-    }
-
-    fn private(
-        &mut self,
-        now: Now,
-        client: ClientKey,
-        id: Option<&str>,
-        (to, content, nonce): (&str, &str, Option<&str>),
-        effects: &mut Vec<Effect>,
-    ) -> Outcome {
-        self.check_content(content)?;
-        self.check_rate(now, client, effects)?;
-        let recipient = self.users.by_name(to).filter(|&user| self.is_connected(user));
-        let recipient = recipient.ok_or_else(|| Refusal::new(ErrorCode::NoSuchUser, "This user is not here"))?;
-        let sender = self.clients.get(client).user;
-        let id_of_event = Serial { timestamp: now.unix_ms, serial: self.next_serial() };
-        let event = Event::Private {
-            id: id_of_event,
-            from: self.users.get(sender).name.as_str(),
-            to: self.users.get(recipient).name.as_str(),
-            content,
-            timestamp: now.unix_ms,
-            nonce,
-        };
-        let json = event.to_vec(None);
-        ack(client, id, None, effects);
-        for (place, user) in [recipient, sender].into_iter().enumerate() {
-            if place == 0 || user != recipient {
-                let devices = self.users.get(user).clients.iter();
-                effects.extend(devices.map(|&client| Effect::Send { client, json: json.clone() }));
-            }
-        }
-        Ok(())
-    }
-
-    fn is_connected(&self, user: UserKey) -> bool {
-        self.users.get(user).clients.iter().any(|&client| self.clients.get(client).link().is_some())
     }
 
     /// The room of this name, if the client is a member of it.
-    fn joined(&self, client: ClientKey, name: &str) -> Outcome<RoomKey> {
+    pub(super) fn joined(&self, client: ClientKey, name: &str) -> Outcome<RoomKey> {
         let rooms = &self.clients.get(client).rooms;
         let room = self.rooms.by_name(name).filter(|&room| rooms.iter().any(|membership| membership.room == room));
         room.ok_or_else(|| {
@@ -330,51 +197,28 @@ impl Chat {
         })
     }
 
-    fn open_room(&mut self, name: &str, effects: &mut Vec<Effect>) -> RoomKey {
-        let room = self.rooms.insert(name);
-        let name = self.rooms.get(room).name.clone();
-        effects.push(Effect::OpenRoom { room, name });
-        room
+    /// The room of this name, taken into use if it was not.
+    pub(super) fn use_room(&mut self, name: &str, step: &mut Step<'_>) -> RoomKey {
+        self.rooms.by_name(name).unwrap_or_else(|| {
+            let room = self.rooms.insert(name);
+            let name = self.rooms.get(room).name.clone();
+            step.push(Effect::OpenRoom { room, name });
+            room
+        })
     }
 
-    fn check_content(&self, content: &str) -> Outcome {
-        if content.len() > self.settings.content_bytes_max {
-            let message = format!("A message has at most {} bytes", self.settings.content_bytes_max);
-            return Err(Refusal::new(ErrorCode::TooLong, message));
+    pub(super) fn ack(&self, client: ClientKey, id: Option<&str>, room: Option<&str>, step: &mut Step<'_>) {
+        if id.is_some() {
+            step.push(Effect::Send { client, json: Event::Ack { room }.to_vec(id) });
         }
-        if content.trim().is_empty() {
-            return Err(Refusal::new(ErrorCode::Empty, "The message is empty"));
-        }
-        Ok(())
-    }
-
-    /// Counts a message against the client's rate; who goes on and on is shown out.
-    fn check_rate(&mut self, now: Now, key: ClientKey, effects: &mut Vec<Effect>) -> Outcome {
-        let client = self.clients.get_mut(key);
-        let Err(retry_after_ms) = client.bucket.take(self.rate, now.monotonic_ms) else {
-            client.refused = client.refused.saturating_sub(1);
-            return Ok(());
-        };
-        client.refused = client.refused.saturating_add(1);
-        if u32::from(client.refused) == limits::RATE_ABUSE_MAX
-            && let Some(link) = client.link()
-        {
-            effects.push(Effect::Refuse { link, code: close::POLICY, reason: "Too many messages" });
-        }
-        let message = "Too many messages; slow down".into();
-        Err(Refusal { code: ErrorCode::RateLimited, message, retry_after_ms: Some(retry_after_ms) })
     }
 }
 
-fn check_room_name(name: &str) -> Outcome {
-    if names::is_room(name) {
-        return Ok(());
-    }
-    Err(Refusal::new(ErrorCode::BadRoom, "A room name has 1 to 64 characters, none of them a control character"))
-}
-
-fn ack(client: ClientKey, id: Option<&str>, room: Option<&str>, effects: &mut Vec<Effect>) {
-    if id.is_some() {
-        effects.push(Effect::Send { client, json: Event::Ack { room }.to_vec(id) });
+/// What somebody may say who has yet to log in.
+fn is_for_anybody(command: &Command<'_>) -> bool {
+    match command {
+        Command::Hello { token, session, .. } => token.is_some() || session.is_some(),
+        Command::Ping { .. } | Command::Heartbeat => true,
+        _ => false,
     }
 }

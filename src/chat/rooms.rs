@@ -45,10 +45,19 @@ pub(super) struct Room {
     pub users: SmallVec<[UserKey; 1]>,
     /// Appends that are not settled yet.
     pub in_flight: u32,
+    /// Event streams that read it.
+    pub listeners: u32,
     /// When the members may be told again, on the monotonic clock.
     pub presence_after_ms: u64,
     /// Whether a timer is set to tell them.
     pub presence_pending: bool,
+}
+
+impl Room {
+    /// Whether nobody needs it any more.
+    pub fn is_unused(&self) -> bool {
+        self.users.is_empty() && self.in_flight == 0 && self.listeners == 0
+    }
 }
 
 #[derive(Debug, Default)]
@@ -69,6 +78,7 @@ impl Rooms {
             name: name.into(),
             users: SmallVec::new(),
             in_flight: 0,
+            listeners: 0,
             presence_after_ms: 0,
             presence_pending: false,
         };

@@ -9,13 +9,48 @@ use slab::Slab;
 
 use super::{ClientKey, RoomKey};
 use crate::{
+    accounts::AccountId,
     few::Few,
     names::{self, UserName},
 };
 
 /// A place in the table of users.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct UserKey(u32);
+
+/// Whose a name is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Identity {
+    /// Of whoever took it, since then (Unix milliseconds).
+    Guest { since_ms: u64 },
+    /// Of an account.
+    Account(AccountId),
+}
+
+/// An [`Identity`] in eight bytes: the highest bit is an account's.
+#[derive(Clone, Copy, Debug)]
+struct PackedIdentity(u64);
+
+const IS_ACCOUNT: u64 = 1 << 63;
+
+impl From<Identity> for PackedIdentity {
+    fn from(identity: Identity) -> Self {
+        match identity {
+            Identity::Guest { since_ms } => Self(since_ms & !IS_ACCOUNT),
+            Identity::Account(id) => Self(IS_ACCOUNT | u64::from(id.0)),
+        }
+    }
+}
+
+impl From<PackedIdentity> for Identity {
+    fn from(PackedIdentity(bits): PackedIdentity) -> Self {
+        if bits & IS_ACCOUNT == 0 {
+            Identity::Guest { since_ms: bits }
+        } else {
+            Identity::Account(AccountId(bits as u32))
+        }
+    }
+}
 
 /// A user's place in a room.
 #[derive(Clone, Copy, Debug)]
@@ -32,13 +67,30 @@ pub(super) struct User {
     pub name: UserName,
     pub clients: Few<ClientKey>,
     pub rooms: Few<Place>,
+    identity: PackedIdentity,
     /// Unix milliseconds, doubled; the lowest bit says whether the user is away. A bit of its own would cost eight bytes.
     seen: u64,
 }
 
 impl User {
-    fn new(name: UserName, now_unix_ms: u64) -> Self {
-        Self { name, clients: Few::None, rooms: Few::None, seen: now_unix_ms << 1 }
+    fn new(name: UserName, identity: Identity, now_unix_ms: u64) -> Self {
+        Self { name, clients: Few::None, rooms: Few::None, identity: identity.into(), seen: now_unix_ms << 1 }
+    }
+
+    pub fn identity(&self) -> Identity {
+        self.identity.into()
+    }
+
+    pub fn set_identity(&mut self, identity: Identity) {
+        self.identity = identity.into();
+    }
+
+    /// The account whose user this is.
+    pub fn account(&self) -> Option<AccountId> {
+        match self.identity() {
+            Identity::Account(id) => Some(id),
+            Identity::Guest { .. } => None,
+        }
     }
 
     pub fn status(&self) -> &'static str {
@@ -67,60 +119,65 @@ impl User {
     }
 }
 
-/// Invariant: every user in the slab is in `by_name` once, under the hash of its name's key.
+/// Invariant: every user in the slab is in `by_look` once, under the hash of its name's skeleton.
 #[derive(Debug, Default)]
 pub(super) struct Users {
     slab: Slab<User>,
-    /// Neither names nor hashes are kept here: they are where they are needed, or quickly made.
-    by_name: HashTable<UserKey>,
+    /// By what the names look like, so that one look finds who has a name and who has one that is taken for it. Neither
+    /// names nor hashes are kept here: they are where they are needed, or quickly made.
+    by_look: HashTable<UserKey>,
     hasher: RandomState,
 }
 
 impl Users {
-    /// Takes a name that nobody has.
-    pub fn claim(&mut self, name: UserName, now_unix_ms: u64) -> Result<UserKey, ()> {
-        if self.find(&name.key()).is_some() {
+    /// Takes a name that nobody has, nor one that looks like it.
+    pub fn claim(&mut self, name: UserName, identity: Identity, now_unix_ms: u64) -> Result<UserKey, ()> {
+        if self.owner_of(&name).is_some() {
             return Err(());
         }
-        let user = self.slab.insert(User::new(name, now_unix_ms));
+        let user = self.slab.insert(User::new(name, identity, now_unix_ms));
         let key = UserKey(u32::try_from(user).expect("fewer users than descriptors"));
         self.list(key);
         Ok(key)
     }
 
-    fn find(&self, folded: &str) -> Option<UserKey> {
-        let is_it = |key: &UserKey| self.get(*key).name.key() == folded;
-        self.by_name.find(self.hasher.hash_one(folded), is_it).copied()
+    /// Who has this name, or one that is taken for it.
+    pub fn owner_of(&self, name: &UserName) -> Option<UserKey> {
+        let (skeleton, key) = (name.skeleton(), name.key());
+        let is_it = |&other: &UserKey| {
+            let other = &self.get(other).name;
+            other.skeleton() == skeleton && (other.key() == key || names::is_spoof(other.as_str(), name.as_str()))
+        };
+        self.by_look.find(self.hasher.hash_one(&*skeleton), is_it).copied()
     }
 
     /// Puts a user into the index under its present name.
     fn list(&mut self, key: UserKey) {
-        let Self { slab, by_name, hasher } = self;
-        let hash = |key: &UserKey| hasher.hash_one(&*slab[key.0 as usize].name.key());
-        by_name.insert_unique(hash(&key), key, hash);
+        let Self { slab, by_look, hasher } = self;
+        let hash = |key: &UserKey| hasher.hash_one(&*slab[key.0 as usize].name.skeleton());
+        by_look.insert_unique(hash(&key), key, hash);
     }
 
     /// Takes a user out of the index; its name is still the one it is listed under.
     fn unlist(&mut self, key: UserKey) {
-        let hash = self.hasher.hash_one(&*self.get(key).name.key());
-        let entry = self.by_name.find_entry(hash, |&other| other == key);
+        let hash = self.hasher.hash_one(&*self.get(key).name.skeleton());
+        let entry = self.by_look.find_entry(hash, |&other| other == key);
         entry.expect("every user is listed").remove();
     }
 
-    /// Takes the first free guest name from `seed` on.
-    pub fn guest(&mut self, seed: u32, now_unix_ms: u64) -> UserKey {
+    /// The first guest name from `seed` on that nobody here has and `is_free` allows.
+    pub fn guest_name(&self, seed: u32, is_free: impl Fn(&UserName) -> bool) -> UserName {
         let mut numbers = (0..=u32::MAX).map(|step| seed.wrapping_add(step));
-        numbers
-            .find_map(|number| {
-                let name = names::user(&format!("user_{number:08x}")).expect("guest names follow the rules");
-                self.claim(name, now_unix_ms).ok()
-            })
-            .expect("fewer users than guest names")
+        let name = |number| names::user(&format!("user_{number:08x}")).expect("guest names follow the rules");
+        let free = numbers.find_map(|number| {
+            Some(name(number)).filter(|name| self.owner_of(name).is_none() && is_free(name))
+        });
+        free.expect("fewer users than guest names")
     }
 
-    /// Gives a user another name: at once, unless somebody else has it.
+    /// Gives a user another name: at once, unless somebody else has it, or one that is taken for it.
     pub fn rename(&mut self, user: UserKey, name: UserName) -> Result<(), ()> {
-        if self.find(&name.key()).is_some_and(|owner| owner != user) {
+        if self.owner_of(&name).is_some_and(|owner| owner != user) {
             return Err(());
         }
         self.unlist(user);
@@ -142,7 +199,9 @@ impl Users {
     }
 
     pub fn by_name(&self, name: &str) -> Option<UserKey> {
-        self.find(&names::fold(name))
+        let (skeleton, key) = (names::skeleton(name), names::fold(name));
+        let is_it = |&other: &UserKey| self.get(other).name.key() == key;
+        self.by_look.find(self.hasher.hash_one(&*skeleton), is_it).copied()
     }
 
     pub fn get(&self, key: UserKey) -> &User {
@@ -164,12 +223,19 @@ mod tests {
 
     #[test]
     fn what_exists_once_per_connection_is_small() {
-        assert_eq!((size_of::<User>(), size_of::<crate::chat::clients::Client>()), (64, 64));
+        assert_eq!((size_of::<User>(), size_of::<crate::chat::clients::Client>()), (72, 64));
+    }
+
+    #[test]
+    fn an_identity_survives_being_packed() {
+        for identity in [Identity::Guest { since_ms: 1_790_000_000_000 }, Identity::Account(AccountId(u32::MAX))] {
+            assert_eq!(Identity::from(PackedIdentity::from(identity)), identity);
+        }
     }
 
     #[test]
     fn being_away_and_being_seen_are_independent() {
-        let mut user = User::new(names::user("a").expect("valid"), 7);
+        let mut user = User::new(names::user("a").expect("valid"), Identity::Guest { since_ms: 7 }, 7);
         user.set_away(true);
         user.set_last_seen_ms(9);
         assert_eq!((user.status(), user.last_seen_ms()), ("away", 9));

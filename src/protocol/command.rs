@@ -72,6 +72,47 @@ pub enum Command<'a> {
         /// True for `away`, false for `online`.
         away: bool,
     },
+    /// Give a message another text.
+    Edit {
+        /// The room.
+        room: Cow<'a, str>,
+        /// The message's number.
+        sequence: u64,
+        /// The text it is to have.
+        content: Cow<'a, str>,
+        /// Makes the change idempotent.
+        nonce: Option<Cow<'a, str>>,
+    },
+    /// Take a message's text away.
+    Delete {
+        /// The room.
+        room: Cow<'a, str>,
+        /// The message's number.
+        sequence: u64,
+    },
+    /// Close a user's connections.
+    Kick {
+        /// Whose.
+        user: Cow<'a, str>,
+        /// For the user to read.
+        reason: Option<Cow<'a, str>>,
+    },
+    /// Keep a user out.
+    Ban {
+        /// Whom.
+        user: Cow<'a, str>,
+        /// Also whoever comes from where this user is connected from now.
+        with_address: bool,
+        /// For how long, in milliseconds; for ever if absent.
+        duration_ms: Option<u64>,
+        /// For the user to read.
+        reason: Option<Cow<'a, str>>,
+    },
+    /// Let a user, or an address, in again.
+    Unban {
+        /// A name, or an address.
+        user: Cow<'a, str>,
+    },
     /// Read a room's log.
     History {
         /// The room.
@@ -125,6 +166,19 @@ pub enum HistoryRange {
     },
 }
 
+impl HistoryRange {
+    /// The part that these bounds mean, each of which may be left out; the limit is moved into its range.
+    #[must_use]
+    pub fn new(since: Option<u64>, before: Option<u64>, limit: Option<u64>) -> Self {
+        let limit = limit.unwrap_or(limits::HISTORY_LIMIT_DEFAULT).clamp(1, limits::HISTORY_LIMIT_MAX);
+        let since = since.unwrap_or(0);
+        match before {
+            Some(before) => Self::Before { before, since, limit },
+            None => Self::Since { since, limit },
+        }
+    }
+}
+
 /// A frame that is no command; the connection lives on.
 #[derive(Debug, PartialEq)]
 pub struct BadCommand<'a> {
@@ -160,6 +214,10 @@ struct Fields<'a> {
     since: Option<u64>,
     before: Option<u64>,
     limit: Option<u64>,
+    sequence: Option<u64>,
+    reason: Option<Text<'a>>,
+    address: Option<bool>,
+    duration_ms: Option<u64>,
     is_typing: Option<bool>,
     timestamp: Option<&'a RawValue>,
     data: Option<Box<Object<Fields<'a>>>>,
@@ -182,6 +240,10 @@ impl Fields<'_> {
         fill(&mut self.since, inner.since);
         fill(&mut self.before, inner.before);
         fill(&mut self.limit, inner.limit);
+        fill(&mut self.sequence, inner.sequence);
+        fill(&mut self.reason, inner.reason);
+        fill(&mut self.address, inner.address);
+        fill(&mut self.duration_ms, inner.duration_ms);
         fill(&mut self.is_typing, inner.is_typing);
         fill(&mut self.timestamp, inner.timestamp);
     }
@@ -261,7 +323,7 @@ fn command(fields: Fields<'_>) -> Result<Command<'_>, (ErrorCode, String)> {
         "presence" => Command::Presence { room: required(fields.room, "room")? },
         "history" => Command::History {
             room: required(fields.room, "room")?,
-            range: range(fields.since, fields.before, fields.limit),
+            range: HistoryRange::new(fields.since, fields.before, fields.limit),
         },
         "hello" => Command::Hello {
             user: text(fields.user).or(text(fields.username)),
@@ -280,6 +342,24 @@ fn command(fields: Fields<'_>) -> Result<Command<'_>, (ErrorCode, String)> {
             content: required(fields.content, "content")?,
             nonce: checked_nonce(fields.nonce)?,
         },
+        "edit" => Command::Edit {
+            room: required(fields.room, "room")?,
+            sequence: fields.sequence.ok_or_else(|| missing("sequence"))?,
+            content: required(fields.content, "content")?,
+            nonce: checked_nonce(fields.nonce)?,
+        },
+        "delete" => Command::Delete {
+            room: required(fields.room, "room")?,
+            sequence: fields.sequence.ok_or_else(|| missing("sequence"))?,
+        },
+        "kick" => Command::Kick { user: required(fields.user, "user")?, reason: text(fields.reason) },
+        "ban" => Command::Ban {
+            user: required(fields.user, "user")?,
+            with_address: fields.address.unwrap_or(false),
+            duration_ms: fields.duration_ms,
+            reason: text(fields.reason),
+        },
+        "unban" => Command::Unban { user: required(fields.user, "user")? },
         "ping" => Command::Ping { timestamp: fields.timestamp },
         "heartbeat" => Command::Heartbeat,
         other => {
@@ -287,15 +367,6 @@ fn command(fields: Fields<'_>) -> Result<Command<'_>, (ErrorCode, String)> {
             return Err((ErrorCode::UnknownType, format!("Unknown type {shown:?}")));
         }
     })
-}
-
-fn range(since: Option<u64>, before: Option<u64>, limit: Option<u64>) -> HistoryRange {
-    let limit = limit.unwrap_or(limits::HISTORY_LIMIT_DEFAULT).clamp(1, limits::HISTORY_LIMIT_MAX);
-    let since = since.unwrap_or(0);
-    match before {
-        Some(before) => HistoryRange::Before { before, since, limit },
-        None => HistoryRange::Since { since, limit },
-    }
 }
 
 fn away(status: &str) -> Result<bool, (ErrorCode, String)> {

@@ -35,6 +35,28 @@ pub struct Member<'a> {
     pub last_seen: u64,
 }
 
+/// What an account is told of itself in `connected`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AccountView<'a> {
+    /// `member` or `admin`.
+    pub role: &'static str,
+    /// The rooms that it keeps.
+    pub rooms: Vec<&'a str>,
+    /// Its direct conversations.
+    pub direct: Vec<DirectView<'a>>,
+}
+
+/// A direct conversation, as one of the two sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DirectView<'a> {
+    /// Its room.
+    pub room: String,
+    /// The other one.
+    pub user: &'a str,
+}
+
 /// Why a history does not start where the client asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -238,9 +260,15 @@ pub struct Serial {
     pub serial: u64,
 }
 
+impl fmt::Display for Serial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "~{}-{}", self.timestamp, self.serial)
+    }
+}
+
 impl Serialize for Serial {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("~{}-{}", self.timestamp, self.serial))
+        serializer.collect_str(self)
     }
 }
 
@@ -281,6 +309,9 @@ pub enum Event<'a> {
         limits: Limits,
         /// The protocol's version.
         version: u32,
+        /// What else there is to know for somebody who is logged in.
+        #[serde(flatten)]
+        account: Option<AccountView<'a>>,
     },
     /// A room's members.
     Presence {
@@ -337,8 +368,8 @@ pub enum Event<'a> {
     },
     /// A message between two users.
     Private {
-        /// Tells it apart.
-        id: Serial,
+        /// Tells it apart: that of a stored message, or a [`Serial`].
+        id: &'a str,
         /// The author.
         from: &'a str,
         /// The recipient.
@@ -347,9 +378,21 @@ pub enum Event<'a> {
         content: &'a str,
         /// Unix milliseconds.
         timestamp: u64,
+        /// The room of the conversation, where it is kept.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        room: Option<&'a str>,
+        /// Its number there.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        sequence: Option<u64>,
         /// The client's own key.
         #[serde(skip_serializing_if = "Option::is_none")]
         nonce: Option<&'a str>,
+        /// `edit` or `delete`, where it changes an earlier one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        kind: Option<&'static str>,
+        /// The number of that earlier one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        target: Option<u64>,
     },
     /// A message was stored, or had been before.
     MessageAck {
@@ -428,7 +471,7 @@ impl<'a> Event<'a> {
     /// The first frame of a connection.
     #[must_use]
     pub fn connected(client_id: &'a str, user: &'a str, session: &'a str, heartbeat_ms: u64, limits: Limits) -> Self {
-        Event::Connected { client_id, user, session, heartbeat_ms, limits, version: VERSION }
+        Event::Connected { client_id, user, session, heartbeat_ms, limits, version: VERSION, account: None }
     }
 
     /// The frame's `type`.

@@ -1,0 +1,141 @@
+//! How much anybody may send: per client, per account, per address.
+//!
+//! Owns: the rates and their buckets. Must never know: what is sent.
+//!
+//! Messages are counted against all three. Everything else that a client can send, be it another command or a control
+//! frame, is counted per client, at ten times the rate: it costs the server less, but not nothing.
+
+use std::collections::HashMap;
+
+use super::{AddressIndex, Chat, ClientKey, Effect, Settings, Step, rights::Outcome, rights::Refusal};
+use crate::{
+    accounts::AccountId,
+    clock::Now,
+    limits,
+    protocol::{ErrorCode, close},
+    rate::{Bucket, Rate},
+};
+
+/// Accounts whose buckets are kept; those that have been quiet for long go when there are more.
+const ACCOUNTS_KEPT_MAX: usize = 10_000;
+
+/// Rates in force, and the buckets that do not belong to a client.
+#[derive(Debug)]
+pub(super) struct Allowances {
+    messages: Rate,
+    commands: Rate,
+    account: Rate,
+    address: Rate,
+    accounts: HashMap<AccountId, (Bucket, u64)>,
+    addresses: Vec<Bucket>,
+}
+
+fn with_burst(per_second: u32) -> Rate {
+    Rate::new(per_second, per_second.saturating_mul(limits::RATE_BURST_FACTOR))
+}
+
+impl Allowances {
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            messages: with_burst(settings.messages_per_second),
+            commands: with_burst(settings.messages_per_second.saturating_mul(limits::RATE_COMMANDS_FACTOR)),
+            account: with_burst(settings.account_messages_per_second),
+            address: with_burst(settings.address_messages_per_second),
+            accounts: HashMap::new(),
+            addresses: Vec::new(),
+        }
+    }
+
+    fn take_of_account(&mut self, account: AccountId, now_ms: u64) -> Result<(), u64> {
+        if self.accounts.len() >= ACCOUNTS_KEPT_MAX && !self.accounts.contains_key(&account) {
+            // Longer than any bucket with a burst of two seconds takes to fill.
+            self.accounts.retain(|_, (_, used_ms)| *used_ms + 60_000 > now_ms);
+        }
+        let (bucket, used_ms) = self.accounts.entry(account).or_default();
+        *used_ms = now_ms;
+        bucket.take(self.account, now_ms)
+    }
+
+    fn take_of_address(&mut self, address: AddressIndex, now_ms: u64) -> Result<(), u64> {
+        if address >= self.addresses.len() {
+            self.addresses.resize(address + 1, Bucket::default());
+        }
+        self.addresses[address].take(self.address, now_ms)
+    }
+}
+
+impl Chat {
+    /// Counts a client's message; who goes on and on is shown out.
+    pub(super) fn check_rate(&mut self, key: ClientKey, address: AddressIndex, step: &mut Step<'_>) -> Outcome {
+        let (now_ms, account) = (step.now.monotonic_ms, self.account_of(key));
+        let client = self.clients.get_mut(key);
+        // Its own first: what a client sends too much of costs nobody else at its address anything.
+        let taken = client.bucket.take(self.allowances.messages, now_ms);
+        let taken = taken.and_then(|()| self.check_author(account, address, now_ms));
+        match taken {
+            Ok(()) => {
+                let client = self.clients.get_mut(key);
+                client.refused = client.refused.saturating_sub(1);
+                Ok(())
+            }
+            Err(retry_after_ms) => {
+                self.count_refused(key, 1, step);
+                Err(too_many("Too many messages; slow down", retry_after_ms))
+            }
+        }
+    }
+
+    /// Counts a message against its author's account and address.
+    fn check_author(&mut self, account: Option<AccountId>, address: AddressIndex, now_ms: u64) -> Result<(), u64> {
+        account.map_or(Ok(()), |account| self.allowances.take_of_account(account, now_ms))?;
+        self.allowances.take_of_address(address, now_ms)
+    }
+
+    /// Counts a message that came over HTTP.
+    pub(super) fn check_post(&mut self, account: AccountId, address: AddressIndex, step: &Step<'_>) -> Outcome {
+        let taken = self.check_author(Some(account), address, step.now.monotonic_ms);
+        taken.map_err(|retry_after_ms| too_many("Too many messages; slow down", retry_after_ms))
+    }
+
+    /// Counts an HTTP request that is no message against its address.
+    ///
+    /// # Errors
+    /// Too many: the milliseconds after which one would be accepted.
+    pub fn count_request(&mut self, address: AddressIndex, now: Now) -> Result<(), u64> {
+        self.allowances.take_of_address(address, now.monotonic_ms)
+    }
+
+    /// Counts a command that is no message.
+    pub(super) fn check_commands(&mut self, key: ClientKey, step: &mut Step<'_>) -> Outcome {
+        let taken = self.clients.get_mut(key).commands.take(self.allowances.commands, step.now.monotonic_ms);
+        taken.map_err(|retry_after_ms| {
+            self.count_refused(key, 1, step);
+            too_many("Too many commands; slow down", retry_after_ms)
+        })
+    }
+
+    /// Counts control frames. They have no answer that could be refused; but who floods is shown out.
+    pub(super) fn control(&mut self, key: ClientKey, count: u32, step: &mut Step<'_>) {
+        let Some(client) = self.clients.try_get_mut(key) else { return };
+        if client.commands.take_many(self.allowances.commands, count, step.now.monotonic_ms).is_err() {
+            self.count_refused(key, count, step);
+        }
+    }
+
+    fn count_refused(&mut self, key: ClientKey, count: u32, step: &mut Step<'_>) {
+        let client = self.clients.get_mut(key);
+        let before = u32::from(client.refused);
+        let after = before.saturating_add(count).min(u32::from(u16::MAX));
+        client.refused = after as u16;
+        if before < limits::RATE_ABUSE_MAX
+            && after >= limits::RATE_ABUSE_MAX
+            && let Some(link) = client.link()
+        {
+            step.push(Effect::Refuse { link, code: close::POLICY, reason: "Too many messages".into() });
+        }
+    }
+}
+
+fn too_many(message: &'static str, retry_after_ms: u64) -> Refusal {
+    Refusal { retry_after_ms: Some(retry_after_ms), ..Refusal::new(ErrorCode::RateLimited, message) }
+}

@@ -1,0 +1,102 @@
+//! What the helper thread does for the server: what would keep the loop from its next turn.
+//!
+//! Owns: the jobs and how each is done. Must never know: who waits for it.
+
+use std::path::{Path, PathBuf};
+
+use crate::{
+    accounts::PasswordHash,
+    chat::direct,
+    log::inspect::{Brief, Inspector},
+    net::ConnId,
+    passwords,
+};
+
+/// Something slow, for a request.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub conn: ConnId,
+    pub work: Work,
+}
+
+/// What is to be done. Secrets are not shown by `Debug`.
+pub(super) enum Work {
+    /// Hash a new password.
+    Hash { password: String, salt: [u8; 16] },
+    /// Check a password; without a hash it takes as long, and is wrong.
+    Verify { password: String, hash: Option<PasswordHash> },
+    /// Check a password, and hash the one that is to take its place.
+    Replace { password: String, hash: PasswordHash, new_password: String, salt: [u8; 16] },
+    /// List stored rooms.
+    List { data: PathBuf, after: Option<String>, limit: usize },
+}
+
+impl std::fmt::Debug for Work {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Work::Hash { .. } => "Hash",
+            Work::Verify { .. } => "Verify",
+            Work::Replace { .. } => "Replace",
+            Work::List { .. } => "List",
+        })
+    }
+}
+
+/// A job that is done.
+#[derive(Debug)]
+pub(super) struct Done {
+    pub conn: ConnId,
+    pub result: Result,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(super) enum Result {
+    /// The hash of the new password.
+    Hashed(PasswordHash),
+    /// Whether the password is right.
+    Verified(bool),
+    /// The hash of the next password, if the one so far was right.
+    Replaced(Option<PasswordHash>),
+    /// Stored rooms that anybody may know of, by name; `None` where the folder cannot be read.
+    Listed(Option<Vec<Brief>>),
+}
+
+/// Does a job. Runs on the helper thread.
+pub(super) fn run(Job { conn, work }: Job) -> Done {
+    let hash = |password: &str, salt| PasswordHash::new(passwords::hash(password, salt));
+    let result = match work {
+        Work::Hash { password, salt } => Result::Hashed(hash(&password, salt)),
+        Work::Verify { password, hash } => {
+            let is_right = passwords::verify(&password, hash.as_ref().map_or(passwords::DUMMY, PasswordHash::as_str));
+            Result::Verified(is_right && hash.is_some())
+        }
+        Work::Replace { password, hash: so_far, new_password, salt } => {
+            let is_right = passwords::verify(&password, so_far.as_str());
+            Result::Replaced(is_right.then(|| hash(&new_password, salt)))
+        }
+        Work::List { data, after, limit } => Result::Listed(list(&data, after.as_deref(), limit)),
+    };
+    Done { conn, result }
+}
+
+fn list(data: &Path, after: Option<&str>, limit: usize) -> Option<Vec<Brief>> {
+    let told = |error: &dyn std::fmt::Display| log::warn!("the rooms cannot be listed: {error}");
+    let inspector = Inspector::open(data).inspect_err(|error| told(error)).ok()?;
+    let mut rooms = Vec::new();
+    let mut after = after.map(str::to_owned);
+    while rooms.len() < limit {
+        let names = inspector.names_after(after.as_deref(), limit).inspect_err(|error| told(error)).ok()?;
+        let Some(last) = names.last() else { break };
+        after = Some(last.clone());
+        let is_last = names.len() < limit;
+        let public = names.into_iter().filter(|name| !direct::is_reserved(name));
+        // A room that cannot be read is left out: the server's log tells of it when it is used.
+        rooms.extend(public.filter_map(|name| inspector.brief(&name).ok().flatten()));
+        if is_last {
+            break;
+        }
+    }
+    rooms.truncate(limit);
+    Some(rooms)
+}
