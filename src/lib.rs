@@ -15,6 +15,9 @@ pub mod rate;
 pub mod log;
 pub mod net;
 
+pub mod accounts;
+pub mod passwords;
+
 pub mod chat;
 pub mod feed;
 pub mod jobs;
