@@ -16,6 +16,8 @@ pub mod log;
 pub mod net;
 
 pub mod accounts;
+pub mod passwords;
+
 pub mod chat;
 pub mod feed;
 pub mod jobs;

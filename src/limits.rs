@@ -84,6 +84,42 @@ pub const TYPING_MS: u64 = 6_000;
 pub const TYPING_INTERVAL_MS: u64 = 1_000;
 /// Longest reason of a kick or a ban, in bytes: what fits a close frame with its code (RFC 6455 section 5.5).
 pub const REASON_BYTES_MAX: usize = 123;
+/// Accounts of one server.
+pub const ACCOUNTS_MAX: usize = 1_000_000;
+/// Rooms one account may keep.
+pub const ACCOUNT_ROOMS_MAX: usize = 256;
+/// Direct conversations of one account.
+pub const ACCOUNT_PEERS_MAX: usize = 4_096;
+/// Logins of one account that are good at once; the oldest makes room for one more.
+pub const TOKENS_PER_ACCOUNT_MAX: usize = 32;
+/// Default time that a login lasts, in milliseconds: 30 days.
+pub const TOKEN_AGE_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
+/// Bans in force at once.
+pub const BANS_MAX: usize = 10_000;
+/// Longest reason of a ban, in bytes of UTF-8.
+pub const BAN_REASON_BYTES_MAX: usize = 1_024;
+/// Changes of accounts that may wait for the disk.
+pub const LEDGER_PENDING_MAX: usize = 1_024;
+/// Records of accounts from which on those that say nothing any more may be left behind.
+pub const LEDGER_COMPACT_RECORDS: u64 = 10_000;
+/// How many times as many records as are needed there must be for that.
+pub const LEDGER_COMPACT_FACTOR: u64 = 4;
+/// Shortest password, in characters.
+pub const PASSWORD_CHARS_MIN: usize = 8;
+/// Longest password, in characters.
+pub const PASSWORD_CHARS_MAX: usize = 128;
+/// Longest password, in bytes of UTF-8.
+pub const PASSWORD_BYTES_MAX: usize = 512;
+/// Names, and addresses, of which failed logins are remembered.
+pub const ATTEMPTS_MAX: usize = 10_000;
+/// Jobs that may wait for the helper thread, the one that it does included.
+pub const HELPER_QUEUE_MAX: usize = 32;
+/// Default connections of one address.
+pub const CONNECTIONS_PER_ADDRESS_MAX: u32 = 1_024;
+/// Default messages per second and account, as a multiple of those per connection.
+pub const ACCOUNT_RATE_FACTOR: u32 = 2;
+/// Default messages per second and address, as a multiple of those per connection.
+pub const ADDRESS_RATE_FACTOR: u32 = 50;
 
 /// Encoded messages kept in memory for readers that are a little behind, over all rooms, in bytes.
 pub const TAIL_BYTES_MAX: usize = 1024 * 1024;
@@ -108,4 +144,6 @@ const _: () = assert!(TYPING_MS > TYPING_INTERVAL_MS, "who repeats it each secon
 const _: () = assert!(HISTORY_LIMIT_DEFAULT <= HISTORY_LIMIT_MAX && JOIN_HISTORY_MESSAGES <= HISTORY_LIMIT_MAX);
 // Six bytes (\u0000) is the longest JSON escape of one byte.
 const _: () = assert!(6 * CONTENT_BYTES_CEILING + 4096 < RECORD_BYTES_MAX);
+const _: () = assert!(ROOMS_PER_CONNECTION_MAX <= ACCOUNT_ROOMS_MAX);
+const _: () = assert!(PASSWORD_CHARS_MIN < PASSWORD_CHARS_MAX && PASSWORD_CHARS_MAX <= PASSWORD_BYTES_MAX);
 const _: () = assert!(SHUTDOWN_MS < 5_000, "the service promises to be gone within five seconds");

@@ -58,10 +58,8 @@ impl Bucket {
         }
         // The clock is meant to start over: only differences count.
         let now_us = (now_ms * 1_000) as u32;
-        let ahead_us = self.next_us.wrapping_sub(now_us);
-        // What is further ahead than a bucket can be lies behind.
         let full_us = rate.tolerance_us + rate.interval_us;
-        let early_us = if self.next_us == 0 || ahead_us > full_us { 0 } else { ahead_us };
+        let early_us = self.early_us(rate, now_ms);
         let cost_us = u64::from(rate.interval_us) * u64::from(count);
         let over_us = (u64::from(early_us) + cost_us).saturating_sub(u64::from(full_us));
         if over_us > 0 {
@@ -70,6 +68,20 @@ impl Bucket {
         // Zero stands for a bucket that was never used.
         self.next_us = now_us.wrapping_add(early_us + cost_us as u32).max(1);
         Ok(())
+    }
+
+    /// Gives one back that was taken and should not count. The bucket gets no fuller than full.
+    pub fn give_back(&mut self, rate: Rate, now_ms: u64) {
+        let early_us = self.early_us(rate, now_ms).saturating_sub(rate.interval_us);
+        self.next_us = ((now_ms * 1_000) as u32).wrapping_add(early_us).max(1);
+    }
+
+    /// How long it takes until the bucket is full, in microseconds.
+    #[must_use]
+    pub fn early_us(&self, rate: Rate, now_ms: u64) -> u32 {
+        let ahead_us = self.next_us.wrapping_sub((now_ms * 1_000) as u32);
+        // What is further ahead than a bucket can be lies behind.
+        if self.next_us == 0 || ahead_us > rate.tolerance_us + rate.interval_us { 0 } else { ahead_us }
     }
 }
 
@@ -109,6 +121,20 @@ mod tests {
         assert_eq!(bucket.take_many(rate, 20, 5_000), Ok(()));
         assert_eq!(bucket.take_many(rate, 3, 5_100), Err(200));
         assert_eq!(bucket.take_many(rate, 1, 5_100), Ok(()));
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_taken_again_and_no_more() {
+        let (rate, mut bucket) = (Rate::new(1, 3), Bucket::default());
+        assert!((0..3).all(|_| bucket.take(rate, 1_000).is_ok()));
+        assert_eq!(bucket.early_us(rate, 1_000), 3_000_000);
+        bucket.give_back(rate, 1_000);
+        assert_eq!((bucket.take(rate, 1_000), bucket.take(rate, 1_000)), (Ok(()), Err(1_000)));
+        for _ in 0..9 {
+            bucket.give_back(rate, 1_000);
+        }
+        assert_eq!(bucket.early_us(rate, 1_000), 0);
+        assert_eq!((0..9).filter(|_| bucket.take(rate, 1_000).is_ok()).count(), 3);
     }
 
     #[test]

@@ -41,7 +41,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("web", &["net::http", "protocol", "config", "limits", "names"]),
-    ("jobs", &["log"]),
+    ("jobs", &["limits", "log"]),
     ("cli", &["accounts", "config", "clock", "limits", "names", "net", "passwords", "protocol", "log"]),
     (
         "server",

@@ -34,6 +34,7 @@ mod write;
 pub use disk::{Disk, DiskFile, FileSystem, RealDisk};
 pub use read::ReadBuffer;
 pub use repair::{Damage, Repaired};
+pub use run::lock;
 pub use store::Store;
 pub use sync::{SyncBatch, SyncOutcome};
 pub use types::{

@@ -139,8 +139,11 @@ impl<D: Disk> Store<D> {
     }
 }
 
-/// Takes the data folder's lock.
-pub(super) fn lock<D: Disk>(disk: &D, dir: &Path) -> Result<D::File, StoreError> {
+/// Takes a data folder's lock, which lasts as long as the file that is given.
+///
+/// # Errors
+/// `InUse` when another process has it, `Io` when there is no such folder or it cannot be used.
+pub fn lock<D: Disk>(disk: &D, dir: &Path) -> Result<D::File, StoreError> {
     let path = dir.join("lock");
     let file = match disk.create(&path) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => disk.open(&path),

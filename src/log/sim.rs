@@ -411,6 +411,22 @@ impl Disk for SimDisk {
         Ok(())
     }
 
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        let mut call = self.call()?;
+        if call.state.names.keys().any(|name| name.parent() == Some(path)) {
+            return Err(io::ErrorKind::DirectoryNotEmpty.into());
+        }
+        match call.state.names.remove(path) {
+            Some(_) => call.state.changes.push(NameChange::Remove(path.to_owned())),
+            None => return Err(io::ErrorKind::NotFound.into()),
+        }
+        Ok(())
+    }
+
+    fn make_private(&self, _path: &Path) -> io::Result<()> {
+        self.state().check_power()
+    }
+
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let mut call = self.call()?;
         let state = &mut *call.state;

@@ -11,6 +11,7 @@ mod links;
 use std::{
     io::{self, Write},
     net::SocketAddr,
+    sync::Arc,
     time::Duration,
 };
 
@@ -34,6 +35,8 @@ use crate::{
 
 const WAKER: usize = 0;
 const SIGNALS: usize = 1;
+/// Tells the batches of rooms from others.
+const ROOMS: u8 = 0;
 
 /// Why the server could not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -108,7 +111,7 @@ impl Server {
             .map_err(|source| ServerError::Listen { address, source })?;
         let mut signals = Signals::new([SIGTERM, SIGINT])?;
         net.register(&mut signals, SIGNALS)?;
-        let waker: Waker = net.waker(WAKER)?;
+        let waker: Arc<Waker> = Arc::new(net.waker(WAKER)?);
         announce(&config, net.local_addr());
         Ok(Self {
             clock,
@@ -186,7 +189,7 @@ impl Server {
                 self.net.push(conn, frame);
             }
             NetEvent::External { key: WAKER } => {
-                while let Some(outcome) = self.jobs.try_take() {
+                while let Some((_, outcome)) = self.jobs.try_take() {
                     self.feed.synced(outcome, now, &mut self.feed_events);
                 }
             }
@@ -247,7 +250,7 @@ impl Server {
     /// Tells authors what became of their messages, and readers what there is to read.
     fn publish(&mut self, now: Now) -> Result<(), ServerError> {
         if let Some(batch) = self.feed.next_sync(now) {
-            self.jobs.submit(batch);
+            self.jobs.submit(ROOMS, batch);
         }
         let mut events = std::mem::take(&mut self.feed_events);
         for event in events.drain(..) {
@@ -267,7 +270,9 @@ impl Server {
         let started = self.clock.now();
         self.feed.end_linger();
         self.feed.write(started, &mut self.feed_events);
-        while let Some(outcome) = self.jobs.wait().or_else(|| Some(self.feed.next_sync(started)?.run_at_end())) {
+        while let Some((_, outcome)) =
+            self.jobs.wait().or_else(|| Some((ROOMS, self.feed.next_sync(started)?.run_at_end())))
+        {
             self.feed.synced(outcome, started, &mut self.feed_events);
             self.feed.write(started, &mut self.feed_events);
         }
