@@ -426,13 +426,29 @@ impl Response {
         self.status
     }
 
+    /// Whether its status allows one (RFC 9110 section 6.4.1).
+    pub(super) fn may_have_body(&self) -> bool {
+        self.status != 204 && self.status != 304
+    }
+
+    /// Encodes it as the beginning of a body that ends with the connection; `with_body` is false where the head is all.
+    pub(super) fn encode_stream(&self, with_body: bool) -> Vec<u8> {
+        let mut out = Vec::with_capacity(256 + self.body.len());
+        self.encode_head(&mut out);
+        out.extend_from_slice(b"Connection: close\r\n\r\n");
+        if with_body {
+            out.extend_from_slice(&self.body);
+        }
+        out
+    }
+
     /// Encodes it; `with_body` is false in answer to HEAD, which is told the length but not given the body.
     pub(super) fn encode(&self, with_body: bool, keep_alive: bool) -> Vec<u8> {
         let mut out = Vec::with_capacity(256 + self.body.len());
         self.encode_head(&mut out);
         // Neither status may carry a length (RFC 9110 sections 8.6 and 15.4.5).
-        let bodyless = self.status == 204 || self.status == 304;
-        if !bodyless {
+        let may_have_body = self.may_have_body();
+        if may_have_body {
             write!(out, "Content-Length: {}\r\n", self.body.len()).expect("writing to a Vec cannot fail");
         }
         out.extend_from_slice(if keep_alive {
@@ -440,7 +456,7 @@ impl Response {
         } else {
             b"Connection: close\r\n\r\n"
         });
-        if with_body && !bodyless {
+        if with_body && may_have_body {
             out.extend_from_slice(&self.body);
         }
         out
