@@ -17,7 +17,7 @@ pub struct NetConfig {
     pub idle_close_code: u16,
     /// Time for a request to arrive, and the longest pause between two requests.
     pub handshake_timeout_ms: u64,
-    /// Time a socket with queued bytes may take none of them.
+    /// Time a socket with queued bytes may take none of them; of a stream, also time its peer may acknowledge nothing.
     pub write_timeout_ms: u64,
     /// Time from our close frame (or last response) to the end of the connection.
     pub close_timeout_ms: u64,

@@ -29,6 +29,9 @@ pub(super) trait Socket {
     fn write_last(&mut self, bytes: &[u8]) -> io::Result<usize>;
     /// Tells the peer that nothing more will be sent.
     fn shutdown_write(&mut self) -> io::Result<()>;
+    /// Has the system give the connection up, with [`io::ErrorKind::TimedOut`], when the peer has not acknowledged what
+    /// was sent for so long. Does nothing where the system cannot.
+    fn set_user_timeout(&mut self, timeout_ms: u64) -> io::Result<()>;
 }
 
 /// What all connections of a loop share, because each needs it for moments only.
@@ -63,6 +66,13 @@ pub(super) struct Turn<'a> {
     pub events: &'a mut Vec<NetEvent>,
 }
 
+impl Turn<'_> {
+    fn next_heartbeat_ms(&self) -> u64 {
+        let interval_ms = self.config.heartbeat_ms;
+        if interval_ms == 0 { u64::MAX } else { self.now_ms + interval_ms }
+    }
+}
+
 /// Collecting a request.
 #[derive(Debug)]
 struct Head {
@@ -73,7 +83,7 @@ struct Head {
     unread: Vec<u8>,
 }
 
-/// A request is with the program; nothing is read until it is answered.
+/// A request is with the program, for as long as that takes; nothing is read until it is answered.
 #[derive(Debug)]
 struct Answer {
     keep_alive: bool,
@@ -82,6 +92,15 @@ struct Answer {
     accept_key: Option<String>,
     /// Bytes that arrived behind the request.
     unread: Vec<u8>,
+    /// The process is about to end: this answer is the last.
+    ending: Option<Ending>,
+}
+
+/// How long an ending process lets a request wait for its answer, and what it says of that.
+#[derive(Debug, Clone, Copy)]
+struct Ending {
+    deadline_ms: u64,
+    code: u16,
 }
 
 /// Boxed where the data lives briefly: a WebSocket between messages is what there are many of.
@@ -91,6 +110,10 @@ enum Phase {
     Answer(Box<Answer>),
     WebSocket {
         partial: Option<Box<Partial>>,
+        heartbeat_at_ms: u64,
+    },
+    /// An answer without an end. What the peer sends is read and forgotten.
+    Stream {
         heartbeat_at_ms: u64,
     },
     /// The last bytes are queued. Written, the sending side is shut; then input is discarded until the peer ends too.
@@ -124,6 +147,8 @@ pub(super) struct Connection<S> {
     readable: bool,
     /// The peer has finished sending; only the end itself says so to `read`.
     read_closed: bool,
+    /// The socket has failed; it can tell with the next read or write only.
+    broken: bool,
     announced: bool,
     /// For whoever drives it: fills a gap that would cost eight bytes a connection elsewhere. Not looked at here.
     pub listed: Listed,
@@ -161,6 +186,7 @@ impl<S: Socket> Connection<S> {
             // Its request often comes along with the connection.
             readable: true,
             read_closed: false,
+            broken: false,
             announced: false,
             listed: Listed::default(),
         }
@@ -195,8 +221,12 @@ impl<S: Socket> Connection<S> {
                 let has_unread = partial.as_ref().is_some_and(|partial| !partial.unread.is_empty());
                 (has_unread || self.readable) && !self.paused && !self.held
             }
+            // Paused or not: nothing comes of what is read, and the end is heard the sooner.
+            Phase::Stream { .. } => self.readable,
             Phase::Draining { peer_ended, .. } => self.readable && !peer_ended,
-            Phase::Answer(_) | Phase::Closed => false,
+            // The end of the stream is no reason not to answer.
+            Phase::Answer(_) => self.broken,
+            Phase::Closed => false,
         }
     }
 
@@ -207,7 +237,8 @@ impl<S: Socket> Connection<S> {
             Phase::Head(_) if !self.outbox.is_empty() => u64::MAX,
             Phase::Head(head) => head.since_ms + config.handshake_timeout_ms,
             Phase::WebSocket { heartbeat_at_ms, .. } => self.idle_at_ms(config).min(*heartbeat_at_ms),
-            Phase::Answer(_) => u64::MAX,
+            Phase::Stream { heartbeat_at_ms } => *heartbeat_at_ms,
+            Phase::Answer(answer) => answer.ending.map_or(u64::MAX, |ending| ending.deadline_ms),
             // Neither waits for room in the socket.
             Phase::Draining { deadline_ms, .. } => return *deadline_ms,
             Phase::Closed => return u64::MAX,
@@ -232,10 +263,19 @@ impl<S: Socket> Connection<S> {
         self.read_closed |= ended;
     }
 
+    /// The connection was reset, or has failed otherwise.
+    pub fn mark_broken(&mut self) {
+        self.mark_readable(true);
+        self.broken = true;
+    }
+
     /// Takes in what waits in memory, then at most one read.
     pub fn read(&mut self, turn: &mut Turn<'_>) {
         if !self.wants_read() {
             return; // paused since it was listed
+        }
+        if matches!(self.phase, Phase::Answer(_)) {
+            return self.lose(CloseReason::Reset, turn);
         }
         let unread = match &mut self.phase {
             Phase::Head(head) => mem::take(&mut head.unread),
@@ -269,7 +309,7 @@ impl<S: Socket> Connection<S> {
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
-            Err(_) => self.lose(CloseReason::Reset, turn),
+            Err(error) => self.lose(failed(&error), turn),
         }
     }
 
@@ -277,8 +317,9 @@ impl<S: Socket> Connection<S> {
         match &self.phase {
             Phase::Head(_) => self.take_request(input, turn),
             Phase::WebSocket { .. } => self.take_frames(input, turn),
-            // After our last word input is only read so that closing does not reset the connection.
-            Phase::Answer(_) | Phase::Draining { .. } | Phase::Closed => {}
+            // A stream has one direction. After our last word input is only read so that closing does not reset the
+            // connection.
+            Phase::Answer(_) | Phase::Stream { .. } | Phase::Draining { .. } | Phase::Closed => {}
         }
     }
 
@@ -293,6 +334,7 @@ impl<S: Socket> Connection<S> {
                     with_body: request.method() != "HEAD",
                     accept_key: request.accept_key(),
                     unread: rest,
+                    ending: None,
                 }));
                 self.announced = true;
                 turn.events.push(NetEvent::Request { conn: self.id, request });
@@ -342,10 +384,16 @@ impl<S: Socket> Connection<S> {
                 self.start_draining(CloseReason::HttpDone, turn);
                 self.set_peer_ended();
             }
+            Phase::Stream { .. } if !self.outbox.is_empty() => {
+                self.start_draining(CloseReason::Eof, turn);
+                self.set_peer_ended();
+            }
             Phase::Head(_) => self.lose(CloseReason::HttpDone, turn),
             Phase::Draining { shut: true, .. } => self.phase = Phase::Closed,
             Phase::Draining { .. } => self.set_peer_ended(),
-            Phase::WebSocket { .. } | Phase::Answer(_) | Phase::Closed => self.lose(CloseReason::Eof, turn),
+            Phase::WebSocket { .. } | Phase::Stream { .. } | Phase::Answer(_) | Phase::Closed => {
+                self.lose(CloseReason::Eof, turn);
+            }
         }
     }
 
@@ -371,7 +419,7 @@ impl<S: Socket> Connection<S> {
         }
         self.blocked = false;
         self.drain(true, turn);
-        if self.has_room(turn.config) && matches!(self.phase, Phase::WebSocket { .. }) {
+        if self.has_room(turn.config) && self.is_open() {
             turn.events.push(NetEvent::Drained { conn: self.id });
         }
         self.check_invariants();
@@ -392,7 +440,7 @@ impl<S: Socket> Connection<S> {
                     self.outbox.set_blocked_since_ms(turn.now_ms);
                 }
             }
-            Err(_) => self.lose(CloseReason::Reset, turn),
+            Err(error) => self.lose(failed(&error), turn),
         }
         if self.paused && self.has_room(turn.config) {
             self.paused = false;
@@ -436,15 +484,24 @@ impl<S: Socket> Connection<S> {
             Phase::WebSocket { .. } if now_ms >= self.idle_at_ms(turn.config) => {
                 self.fail(turn.config.idle_close_code, "idle timeout", CloseReason::IdleTimeout, turn);
             }
-            Phase::WebSocket { heartbeat_at_ms, .. } if now_ms >= *heartbeat_at_ms => self.on_heartbeat(turn),
+            Phase::WebSocket { heartbeat_at_ms, .. } | Phase::Stream { heartbeat_at_ms }
+                if now_ms >= *heartbeat_at_ms =>
+            {
+                self.on_heartbeat(turn);
+            }
+            Phase::Answer(answer) => {
+                if let Some(Ending { code, .. }) = answer.ending.filter(|ending| now_ms >= ending.deadline_ms) {
+                    self.lose(CloseReason::Local { code }, turn);
+                }
+            }
             _ => {}
         }
         self.check_invariants();
     }
 
     fn on_heartbeat(&mut self, turn: &mut Turn<'_>) {
-        if let Phase::WebSocket { heartbeat_at_ms, .. } = &mut self.phase {
-            *heartbeat_at_ms = turn.now_ms + turn.config.heartbeat_ms;
+        if let Phase::WebSocket { heartbeat_at_ms, .. } | Phase::Stream { heartbeat_at_ms } = &mut self.phase {
+            *heartbeat_at_ms = turn.next_heartbeat_ms();
         }
         turn.events.push(NetEvent::HeartbeatDue { conn: self.id });
     }
@@ -457,9 +514,14 @@ impl<S: Socket> Connection<S> {
         }
     }
 
-    /// Queues a frame; nothing after the conversation is over.
+    /// Whether the program may push.
+    fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::WebSocket { .. } | Phase::Stream { .. })
+    }
+
+    /// Queues a frame; nothing before the conversation has begun and after it is over.
     pub fn push(&mut self, frame: Frame, config: &NetConfig) {
-        if matches!(self.phase, Phase::WebSocket { .. }) {
+        if self.is_open() {
             self.outbox.push(frame);
             self.pause_above_high_water(config);
         }
@@ -479,10 +541,35 @@ impl<S: Socket> Connection<S> {
         };
         self.outbox.push(Frame::from_encoded(http::encode_upgrade(&accept_key, subprotocol)));
         let partial = turn.shared.decoder.partial(mem::take(&mut answer.unread));
-        let heartbeat_ms = turn.config.heartbeat_ms;
-        let heartbeat_at_ms = if heartbeat_ms == 0 { u64::MAX } else { turn.now_ms + heartbeat_ms };
-        self.phase = Phase::WebSocket { partial, heartbeat_at_ms };
+        let ending = answer.ending;
+        self.phase = Phase::WebSocket { partial, heartbeat_at_ms: turn.next_heartbeat_ms() };
         self.last_seen_ms = turn.now_ms;
+        if let Some(Ending { code, .. }) = ending {
+            self.close(code, "", turn);
+        }
+    }
+
+    /// Answers the request at hand with a head, and what `response` has of a body, behind which anything may be pushed.
+    /// The end of the connection is the end of the body (RFC 9112 section 6.3, rule 8). Where no body may follow, the
+    /// answer is complete with this.
+    pub fn stream(&mut self, response: &Response, turn: &mut Turn<'_>) {
+        let Phase::Answer(answer) = &mut self.phase else { return };
+        let has_body = answer.with_body && response.may_have_body();
+        let ending = answer.ending;
+        self.outbox.push(Frame::from_encoded(response.encode_stream(has_body)));
+        if !has_body {
+            return self.start_draining(CloseReason::HttpDone, turn);
+        }
+        // Nothing is expected from this peer, so one that vanished without a word shows by what it does not acknowledge;
+        // without this the system would go on for a quarter of an hour.
+        if let Err(error) = self.socket.set_user_timeout(turn.config.write_timeout_ms) {
+            log::debug!("a stream without a bound on silence: {error}");
+        }
+        self.phase = Phase::Stream { heartbeat_at_ms: turn.next_heartbeat_ms() };
+        self.pause_above_high_water(turn.config);
+        if let Some(Ending { code, .. }) = ending {
+            self.close(code, "", turn);
+        }
     }
 
     /// Answers the request at hand.
@@ -505,16 +592,22 @@ impl<S: Socket> Connection<S> {
         let why = CloseReason::Local { code };
         match self.phase {
             Phase::WebSocket { .. } => self.finish(Frame::close(Some(code), reason), why, turn),
-            Phase::Head(_) | Phase::Answer(_) => self.start_draining(why, turn),
+            Phase::Head(_) | Phase::Answer(_) | Phase::Stream { .. } => self.start_draining(why, turn),
             Phase::Draining { .. } | Phase::Closed => {}
         }
         self.check_invariants();
     }
 
     /// Ends because the process does: with a goodbye where there is somebody to say it to, at once where the peer only
-    /// kept the connection for a request that never came.
+    /// kept the connection for a request that never came. A request that the program has is given `close_timeout_ms` to
+    /// be answered: whether it was carried out is not for this layer to say.
     pub fn end(&mut self, code: u16, reason: &str, turn: &mut Turn<'_>) {
-        match self.phase {
+        match &mut self.phase {
+            Phase::Answer(answer) => {
+                answer.keep_alive = false;
+                let deadline_ms = turn.now_ms + turn.config.close_timeout_ms;
+                answer.ending.get_or_insert(Ending { deadline_ms, code });
+            }
             Phase::Head(_) if self.outbox.is_empty() => self.lose(CloseReason::Local { code }, turn),
             _ => self.close(code, reason, turn),
         }
@@ -560,6 +653,12 @@ impl<S: Socket> Connection<S> {
         let over = matches!(self.phase, Phase::Draining { .. } | Phase::Closed);
         debug_assert!(!(over && self.announced), "over, and the program was not told");
     }
+}
+
+/// What a socket's error says of the end.
+fn failed(error: &io::Error) -> CloseReason {
+    // The system has waited in vain for the peer to take what was sent.
+    if error.kind() == io::ErrorKind::TimedOut { CloseReason::Stalled } else { CloseReason::Reset }
 }
 
 fn failure(code: u16) -> &'static str {

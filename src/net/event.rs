@@ -91,7 +91,7 @@ pub enum NetEvent {
         /// All of it.
         data: Bytes,
     },
-    /// Time to push a ping (and whatever else) to this WebSocket.
+    /// Time to push a ping (and whatever else) to this WebSocket, or something to this stream.
     HeartbeatDue {
         /// To whom.
         conn: ConnId,
@@ -130,7 +130,7 @@ pub enum CloseReason {
     Reset,
     /// Nothing arrived for `idle_timeout_ms`.
     IdleTimeout,
-    /// The peer took nothing for `write_timeout_ms`.
+    /// The peer took nothing for `write_timeout_ms`, or the system found so.
     Stalled,
     /// The peer broke the WebSocket protocol or a bound.
     Protocol {

@@ -1,7 +1,7 @@
 //! HTTP/1.1 request heads and responses (RFC 9110, RFC 9112) and the WebSocket opening handshake (RFC 6455 section
 //! 4.2).
 //!
-//! Owns: the syntax and the message framing. Must never know: sockets, paths, what a request is for.
+//! Owns: the syntax and the message framing; the chunked coding in `chunked`. Must never know: sockets, paths, what a request is for.
 
 use std::borrow::Cow;
 use std::io::Write;
@@ -10,12 +10,16 @@ use std::ops::Range;
 
 use tungstenite::handshake::derive_accept_key;
 
+use chunked::Chunked;
+
+mod chunked;
+
 const HEADERS_MAX: usize = 64;
 
 /// A complete request: its head and its (bounded) body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// Head and body as received; everything else points into it.
+    /// The head as received, and behind it the body without its coding; everything else points into it.
     bytes: Vec<u8>,
     method: Range<u32>,
     target: Range<u32>,
@@ -63,7 +67,7 @@ impl Request {
             .filter(|element| !element.is_empty())
     }
 
-    /// The body; empty when there is none.
+    /// The body, at most `body_bytes_max` long and without transfer coding; empty when there is none.
     pub fn body(&self) -> &[u8] {
         &self.bytes[self.body_at..]
     }
@@ -89,8 +93,13 @@ impl Request {
     }
 
     fn lists(&self, name: &str, element: &str) -> bool {
+        self.elements(name).any(|found| found.eq_ignore_ascii_case(element.as_bytes()))
+    }
+
+    /// The elements of a list, empty ones included.
+    fn elements(&self, name: &str) -> impl Iterator<Item = &[u8]> {
         let elements = self.header_values(name).flat_map(|value| value.split(|&byte| byte == b','));
-        elements.map(<[u8]>::trim_ascii).any(|found| found.eq_ignore_ascii_case(element.as_bytes()))
+        elements.map(<[u8]>::trim_ascii)
     }
 
     fn header_values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
@@ -124,26 +133,65 @@ impl Request {
         }
         let mut keys = self.header_values("sec-websocket-key");
         let key_is_good = keys.next().is_some_and(is_websocket_key) && keys.next().is_none();
-        if self.method() != "GET" || !key_is_good || self.body_bytes()? != 0 {
+        if self.method() != "GET" || !key_is_good || self.framing()? != Framing::Length(0) {
             return Err(Refusal::BadRequest);
         }
         Ok(())
     }
 
-    /// The declared length of the body, in bytes (RFC 9112 section 6.3).
-    fn body_bytes(&self) -> Result<u64, Refusal> {
-        let mut lengths = self.header_values("content-length").map(parse_length);
-        let length = lengths.next().transpose()?;
-        if lengths.any(|other| other != length.ok_or(Refusal::BadRequest)) {
+    /// How long the body is (RFC 9112 section 6.3). Two answers to that are how requests are smuggled past whoever
+    /// stands in front of this server and believes the other one, so they are refused even where they agree.
+    fn framing(&self) -> Result<Framing, Refusal> {
+        let mut lengths = self.header_values("content-length");
+        let (length, repeated) = (lengths.next(), lengths.next().is_some());
+        if self.header_values("transfer-encoding").next().is_none() {
+            let length = length.map_or(Ok(0), parse_length)?;
+            return if repeated { Err(Refusal::BadRequest) } else { Ok(Framing::Length(length)) };
+        }
+        // HTTP/1.0 has no transfer codings (RFC 9112 section 6.1).
+        if length.is_some() || self.minor_version == 0 {
             return Err(Refusal::BadRequest);
         }
-        if self.header_values("transfer-encoding").next().is_none() {
-            return Ok(length.unwrap_or(0));
-        }
-        // Both at once is how requests are smuggled.
-        let ambiguous = length.is_some() || self.minor_version == 0;
-        Err(if ambiguous { Refusal::BadRequest } else { Refusal::LengthRequired })
+        self.check_codings()?;
+        Ok(Framing::Chunked)
     }
+
+    /// The one coding that is known is chunked, which may be applied once and has no parameters (RFC 9112 sections 6.1
+    /// and 7.1).
+    fn check_codings(&self) -> Result<(), Refusal> {
+        let codings = || self.elements("transfer-encoding");
+        if !codings().all(|coding| !coding.is_empty() && coding.iter().copied().all(is_token_byte)) {
+            return Err(Refusal::BadRequest);
+        }
+        if !codings().all(|coding| coding.eq_ignore_ascii_case(b"chunked")) {
+            return Err(Refusal::UnknownCoding);
+        }
+        if codings().count() == 1 { Ok(()) } else { Err(Refusal::BadRequest) }
+    }
+
+    /// Whether the client waits for leave to send its body (RFC 9110 section 10.1.1).
+    fn expects_continue(&self) -> Result<bool, Refusal> {
+        // To be ignored in HTTP/1.0, whose clients do not know the answer.
+        if self.minor_version == 0 {
+            return Ok(false);
+        }
+        let expectations = || self.elements("expect").filter(|element| !element.is_empty());
+        let known = expectations().all(|element| element.eq_ignore_ascii_case(b"100-continue"));
+        if known { Ok(expectations().next().is_some()) } else { Err(Refusal::UnknownExpectation) }
+    }
+}
+
+/// How the length of a body is told.
+#[derive(Debug, PartialEq, Eq)]
+enum Framing {
+    /// By `Content-Length`, in bytes; 0 without one.
+    Length(u64),
+    Chunked,
+}
+
+/// RFC 9110 section 5.6.2.
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// Sixteen bytes in base64.
@@ -164,14 +212,16 @@ pub(super) enum Refusal {
     BadRequest,
     #[error("the request did not arrive in time")]
     Timeout,
-    #[error("a body needs a Content-Length")]
-    LengthRequired,
     #[error("the body is too large")]
     BodyTooLarge,
+    #[error("no expectation but 100-continue can be met")]
+    UnknownExpectation,
     #[error("WebSocket version 13 is required")]
     UpgradeRequired,
     #[error("the request head is too large")]
     HeadTooLarge,
+    #[error("no transfer coding but chunked is known")]
+    UnknownCoding,
     #[error("too many connections")]
     Overloaded,
 }
@@ -181,10 +231,11 @@ impl Refusal {
         let response = Response::new(match self {
             Refusal::BadRequest => 400,
             Refusal::Timeout => 408,
-            Refusal::LengthRequired => 411,
             Refusal::BodyTooLarge => 413,
+            Refusal::UnknownExpectation => 417,
             Refusal::UpgradeRequired => 426,
             Refusal::HeadTooLarge => 431,
+            Refusal::UnknownCoding => 501,
             Refusal::Overloaded => 503,
         });
         let response = match self {
@@ -207,6 +258,14 @@ pub(super) enum Progress {
     Complete { request: Box<Request>, rest: Vec<u8> },
 }
 
+/// Where a body ends.
+#[derive(Debug, PartialEq, Eq)]
+enum Awaited {
+    /// When head and body are so long.
+    Length(usize),
+    Chunked(Chunked),
+}
+
 /// Collects a request from the pieces in which it arrives, looking at each byte once or twice, however small they
 /// are.
 #[derive(Debug, Default)]
@@ -214,8 +273,8 @@ pub(super) struct RequestReader {
     bytes: Vec<u8>,
     /// Bytes before this are known to hold no end of a head.
     scanned: usize,
-    /// The request whose body is arriving, and the length of both. It has taken over `bytes`.
-    awaiting_body: Option<(Box<Request>, usize)>,
+    /// The request whose body is arriving. It has taken over `bytes`.
+    awaiting_body: Option<(Box<Request>, Awaited)>,
 }
 
 impl RequestReader {
@@ -229,9 +288,13 @@ impl RequestReader {
     /// # Errors
     /// The refusal is to be answered and the connection closed: where the next request begins is not known.
     pub fn take(&mut self, input: &[u8], head_bytes_max: usize, body_bytes_max: usize) -> Result<Progress, Refusal> {
-        if let Some((mut request, expected)) = self.awaiting_body.take() {
-            request.bytes.extend_from_slice(input);
-            return Ok(self.finish(request, expected));
+        match self.awaiting_body.take() {
+            Some((mut request, Awaited::Length(expected))) => {
+                request.bytes.extend_from_slice(input);
+                return Ok(self.finish(request, expected));
+            }
+            Some((request, Awaited::Chunked(chunked))) => return self.decode(request, chunked, input, body_bytes_max),
+            None => {}
         }
         let first = self.bytes.is_empty();
         self.bytes.extend_from_slice(input);
@@ -242,19 +305,29 @@ impl RequestReader {
         if head_bytes > head_bytes_max {
             return Err(Refusal::HeadTooLarge);
         }
-        let Some(mut request) = parsed else { return Ok(Progress::Incomplete) };
+        let Some(request) = parsed else { return Ok(Progress::Incomplete) };
+        self.begin_body(request, body_bytes_max)
+    }
+
+    /// Judges a complete head, and takes in what came along with it.
+    fn begin_body(&mut self, mut request: Request, body_bytes_max: usize) -> Result<Progress, Refusal> {
         request.bytes = mem::take(self).bytes;
         request.validate()?;
-        let body_bytes = request.body_bytes()?;
-        if body_bytes > body_bytes_max as u64 {
-            return Err(Refusal::BodyTooLarge);
-        }
-        let expected = head_bytes + body_bytes as usize;
-        let expects_continue = request.lists("expect", "100-continue");
-        match self.finish(Box::new(request), expected) {
-            Progress::Incomplete if expects_continue => Ok(Progress::ExpectsContinue),
-            progress => Ok(progress),
-        }
+        let framing = request.framing()?;
+        let expects_continue = request.expects_continue()?;
+        let progress = match framing {
+            Framing::Length(body_bytes) if body_bytes > body_bytes_max as u64 => return Err(Refusal::BodyTooLarge),
+            Framing::Length(body_bytes) => {
+                let expected = request.body_at + body_bytes as usize;
+                self.finish(Box::new(request), expected)
+            }
+            Framing::Chunked => {
+                let behind = request.bytes.split_off(request.body_at);
+                self.decode(Box::new(request), Chunked::default(), &behind, body_bytes_max)?
+            }
+        };
+        let asks_for_leave = expects_continue && progress == Progress::Incomplete;
+        Ok(if asks_for_leave { Progress::ExpectsContinue } else { progress })
     }
 
     /// Whether an empty line has arrived since the last look.
@@ -266,11 +339,28 @@ impl RequestReader {
 
     fn finish(&mut self, mut request: Box<Request>, expected: usize) -> Progress {
         if request.bytes.len() < expected {
-            self.awaiting_body = Some((request, expected));
+            self.awaiting_body = Some((request, Awaited::Length(expected)));
             return Progress::Incomplete;
         }
         let rest = request.bytes.split_off(expected);
         Progress::Complete { request, rest }
+    }
+
+    fn decode(
+        &mut self,
+        mut request: Box<Request>,
+        mut chunked: Chunked,
+        input: &[u8],
+        body_bytes_max: usize,
+    ) -> Result<Progress, Refusal> {
+        let bytes_max = request.body_at.saturating_add(body_bytes_max);
+        Ok(match chunked.take(input, &mut request.bytes, bytes_max)? {
+            Some(taken) => Progress::Complete { request, rest: input[taken..].to_vec() },
+            None => {
+                self.awaiting_body = Some((request, Awaited::Chunked(chunked)));
+                Progress::Incomplete
+            }
+        })
     }
 }
 
@@ -336,13 +426,29 @@ impl Response {
         self.status
     }
 
+    /// Whether its status allows one (RFC 9110 section 6.4.1).
+    pub(super) fn may_have_body(&self) -> bool {
+        self.status != 204 && self.status != 304
+    }
+
+    /// Encodes it as the beginning of a body that ends with the connection; `with_body` is false where the head is all.
+    pub(super) fn encode_stream(&self, with_body: bool) -> Vec<u8> {
+        let mut out = Vec::with_capacity(256 + self.body.len());
+        self.encode_head(&mut out);
+        out.extend_from_slice(b"Connection: close\r\n\r\n");
+        if with_body {
+            out.extend_from_slice(&self.body);
+        }
+        out
+    }
+
     /// Encodes it; `with_body` is false in answer to HEAD, which is told the length but not given the body.
     pub(super) fn encode(&self, with_body: bool, keep_alive: bool) -> Vec<u8> {
         let mut out = Vec::with_capacity(256 + self.body.len());
         self.encode_head(&mut out);
         // Neither status may carry a length (RFC 9110 sections 8.6 and 15.4.5).
-        let bodyless = self.status == 204 || self.status == 304;
-        if !bodyless {
+        let may_have_body = self.may_have_body();
+        if may_have_body {
             write!(out, "Content-Length: {}\r\n", self.body.len()).expect("writing to a Vec cannot fail");
         }
         out.extend_from_slice(if keep_alive {
@@ -350,7 +456,7 @@ impl Response {
         } else {
             b"Connection: close\r\n\r\n"
         });
-        if with_body && !bodyless {
+        if with_body && may_have_body {
             out.extend_from_slice(&self.body);
         }
         out
@@ -384,6 +490,7 @@ fn reason(status: u16) -> &'static str {
         101 => "Switching Protocols",
         200 => "OK",
         201 => "Created",
+        202 => "Accepted",
         204 => "No Content",
         304 => "Not Modified",
         400 => "Bad Request",
@@ -391,16 +498,21 @@ fn reason(status: u16) -> &'static str {
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        406 => "Not Acceptable",
         408 => "Request Timeout",
         409 => "Conflict",
+        410 => "Gone",
         411 => "Length Required",
+        412 => "Precondition Failed",
         413 => "Content Too Large",
         415 => "Unsupported Media Type",
+        417 => "Expectation Failed",
         422 => "Unprocessable Content",
         426 => "Upgrade Required",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         500 => "Internal Server Error",
+        501 => "Not Implemented",
         503 => "Service Unavailable",
         // The phrase may be empty, and clients ignore it (RFC 9112 section 4).
         _ => "",

@@ -89,8 +89,8 @@ impl TextFrame {
     }
 }
 
-/// Bytes ready for the wire, shared by everyone they go to: one or several whole WebSocket frames, or an HTTP
-/// response.
+/// Bytes ready for the wire, shared by everyone they go to: one or several whole WebSocket frames, an HTTP response, or
+/// a part of one.
 ///
 /// Cloning counts a reference. A slice shares the buffer of the frame it was cut from.
 #[derive(Debug, Clone)]

@@ -13,6 +13,8 @@ use std::time::Duration;
 use mio::event::Source;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
+#[cfg(target_os = "linux")]
+use rustix::net::sockopt::set_tcp_user_timeout;
 use rustix::net::{SendFlags, send};
 use slab::Slab;
 use socket2::{Domain, Socket as RawSocket, Type};
@@ -62,6 +64,18 @@ impl Socket for TcpStream {
 
     fn shutdown_write(&mut self) -> io::Result<()> {
         self.shutdown(Shutdown::Write)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn set_user_timeout(&mut self, timeout_ms: u64) -> io::Result<()> {
+        // The kernel's number is signed.
+        let timeout_ms = timeout_ms.min(i32::MAX as u64) as u32;
+        Ok(set_tcp_user_timeout(&*self, timeout_ms)?)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn set_user_timeout(&mut self, _timeout_ms: u64) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -245,6 +259,9 @@ impl Reactor {
             let ended = event.is_read_closed() || event.is_error();
             if event.is_readable() || ended {
                 slot.connection.mark_readable(ended);
+                if event.is_error() {
+                    slot.connection.mark_broken();
+                }
                 let wants_read = slot.connection.wants_read();
                 enlist(ready, &mut slot.connection.listed.ready, id, wants_read);
             }
@@ -309,12 +326,29 @@ impl Reactor {
         self.call(conn, |connection, turn| connection.upgrade(subprotocol, turn));
     }
 
-    /// Answers the request of `conn`.
+    /// Answers the request of `conn`, in this turn or any later one. Does nothing if the connection has ended meanwhile;
+    /// [`NetEvent::Closed`] has told then.
+    ///
+    /// A peer that has finished sending still gets its answer, so it may be gone and only a reset tells of it earlier.
     pub fn respond(&mut self, conn: ConnId, response: &Response) {
         self.call(conn, |connection, turn| connection.respond(response, turn));
     }
 
-    /// Queues `frame` for the accepted WebSocket `conn`; one that is gone or closing gets nothing. (A dialled one is sent
+    /// Answers the request of `conn` with `response`, to which there is no end: whatever is pushed to `conn` from here on
+    /// goes out behind it as it is, until [`Reactor::close`]. `response` is sent without a length; what it has of a body
+    /// comes first. In answer to HEAD, and with a status that has no body, the head is all, and the connection is closed.
+    ///
+    /// The stream has one direction. What the peer sends is read and forgotten, and its end is [`NetEvent::Closed`], of the
+    /// sending side alone as well. Heartbeats are due and room is told of as for a WebSocket; there is no idle timeout, but
+    /// a peer that acknowledges nothing for `write_timeout_ms` is given up as [`CloseReason::Stalled`], so something
+    /// should be pushed to it with each heartbeat.
+    ///
+    /// [`CloseReason::Stalled`]: super::event::CloseReason::Stalled
+    pub fn stream(&mut self, conn: ConnId, response: &Response) {
+        self.call(conn, |connection, turn| connection.stream(response, turn));
+    }
+
+    /// Queues `frame` for the accepted WebSocket or stream `conn`; one that is gone or closing gets nothing. (A dialled one is sent
     /// to by [`Reactor::send_text`], because no two of its frames are the same.)
     pub fn push(&mut self, conn: ConnId, frame: &Frame) {
         let Some(slot) = get(&mut self.slots, conn) else { return };
@@ -348,7 +382,8 @@ impl Reactor {
         self.call(conn, |connection, _| connection.hold(held));
     }
 
-    /// Closes `conn` with `code`, behind what was pushed before. A `reason` beyond 123 bytes is cut.
+    /// Closes `conn` with `code`, behind what was pushed before. A `reason` beyond 123 bytes is cut. Who is no WebSocket
+    /// hears neither; a request that was not answered is not answered then.
     pub fn close(&mut self, conn: ConnId, code: u16, reason: &str) {
         if conn.is_dialled() {
             return self.call_client(conn, |client, turn| client.close(code, reason, turn));
@@ -356,7 +391,8 @@ impl Reactor {
         self.call(conn, |connection, turn| connection.close(code, reason, turn));
     }
 
-    /// Closes every connection with `code`; those that were only kept open for another request are dropped.
+    /// Closes every connection with `code`; those that were only kept open for another request are dropped. Requests
+    /// that the program has may still be answered, for `close_timeout_ms`; no other follows on their connections.
     pub fn close_all(&mut self, code: u16, reason: &str) {
         let all: Vec<ConnId> = self.slots.iter().map(|(_, slot)| slot.connection.id()).collect();
         for conn in all {

@@ -28,6 +28,8 @@ pub(super) struct ScriptedSocket {
     /// How many of them were said to be the last.
     pub last_writes: usize,
     pub shut: bool,
+    /// The last one that was asked for.
+    pub user_timeout_ms: Option<u64>,
 }
 
 impl ScriptedSocket {
@@ -69,6 +71,11 @@ impl Socket for ScriptedSocket {
 
     fn shutdown_write(&mut self) -> io::Result<()> {
         self.shut = true;
+        Ok(())
+    }
+
+    fn set_user_timeout(&mut self, timeout_ms: u64) -> io::Result<()> {
+        self.user_timeout_ms = Some(timeout_ms);
         Ok(())
     }
 }

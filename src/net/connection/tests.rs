@@ -46,6 +46,18 @@ impl Rig {
         rig
     }
 
+    /// A stream that has written everything so far.
+    fn streaming() -> Self {
+        let mut rig = Rig::new();
+        rig.receive(GET);
+        rig.step(|connection, turn| connection.stream(&Response::new(200).header("X", "y").body(&b"first"[..]), turn));
+        rig.write();
+        assert_eq!(rig.socket().written, b"HTTP/1.1 200 OK\r\nX: y\r\nConnection: close\r\n\r\nfirst");
+        rig.socket().written.clear();
+        rig.events.clear();
+        rig
+    }
+
     fn socket(&mut self) -> &mut ScriptedSocket {
         &mut self.connection.socket
     }
@@ -401,4 +413,161 @@ fn an_idle_websocket_is_small() {
     // A debug build's stream is larger than the descriptor it is.
     let own = size_of::<Connection<mio::net::TcpStream>>() - size_of::<mio::net::TcpStream>();
     assert!(own <= 80, "{own}");
+}
+
+#[test]
+fn a_stream_carries_what_is_pushed_as_it_is_until_it_is_closed() {
+    let mut rig = Rig::streaming();
+    let chunk = Frame::from_encoded(b"data: a\n\n".to_vec());
+    rig.push(&chunk);
+    rig.push(&chunk);
+    rig.step(|connection, turn| connection.close(1001, "unheard", turn));
+    rig.push(&chunk);
+    rig.write();
+    assert_eq!(rig.socket().written, b"data: a\n\ndata: a\n\n");
+    assert!(rig.socket().shut && !rig.connection.is_closed(), "the peer closes first, or the timer does");
+    assert_eq!(rig.closed(), [CloseReason::Local { code: 1001 }]);
+    rig.receive_end();
+    assert!(rig.connection.is_closed());
+    assert_eq!(rig.closed().len(), 1, "told once");
+}
+
+#[test]
+fn a_stream_has_heartbeats_and_no_idle_timeout() {
+    let mut rig = Rig::streaming();
+    assert_eq!(rig.connection.socket().user_timeout_ms, Some(rig.config.write_timeout_ms), "so they find who vanished");
+    rig.run_until(10 * rig.config.idle_timeout_ms);
+    let heartbeats = rig.events.iter().filter(|event| matches!(event, NetEvent::HeartbeatDue { .. })).count();
+    assert_eq!((heartbeats, rig.events.len()), (20, 20));
+
+    let mut rig = Rig::upgraded();
+    assert_eq!(rig.socket().user_timeout_ms, None, "a WebSocket has its idle timeout");
+}
+
+#[test]
+fn what_a_stream_is_sent_is_forgotten_and_its_end_is_told() {
+    let mut rig = Rig::streaming();
+    // Even of a peer that takes nothing.
+    rig.push(&Frame::from_encoded(vec![0; rig.config.outbox_high_water_bytes + 1]));
+    rig.block_writes();
+    rig.write();
+    for chunk in [GET, &client_frame(0x88, b"")] {
+        rig.receive(&chunk.repeat(1_000));
+    }
+    assert!(rig.events.is_empty() && rig.socket().incoming.is_empty(), "{:?}", rig.events);
+    rig.receive_end();
+    assert_eq!(rig.closed(), [CloseReason::Eof]);
+
+    let mut rig = Rig::streaming();
+    rig.receive_end();
+    assert_eq!(rig.closed(), [CloseReason::Eof]);
+    assert!(rig.connection.is_closed());
+
+    let mut rig = Rig::streaming();
+    rig.push(&Frame::from_encoded(vec![0]));
+    rig.socket().steps.push_back(Step::Reset);
+    rig.write();
+    assert_eq!(rig.closed(), [CloseReason::Reset]);
+}
+
+#[test]
+fn what_a_client_sent_behind_the_request_for_a_stream_is_no_request() {
+    let mut rig = Rig::new();
+    rig.receive(&[GET, GET].concat());
+    rig.step(|connection, turn| connection.stream(&Response::new(200), turn));
+    rig.receive(GET);
+    assert_eq!(rig.events.len(), 1, "{:?}", rig.events);
+}
+
+#[test]
+fn a_stream_that_takes_nothing_is_dropped_and_one_with_room_again_is_told() {
+    let mut rig = Rig::streaming();
+    rig.push(&Frame::from_encoded(vec![0; 100]));
+    rig.block_writes();
+    rig.write();
+    rig.step(|connection, turn| connection.on_writable(turn));
+    assert!(matches!(rig.events[..], [NetEvent::Drained { .. }]), "{:?}", rig.events);
+
+    rig.push(&Frame::from_encoded(vec![0; 100]));
+    rig.block_writes();
+    rig.write();
+    let stalled_at_ms = rig.now_ms + rig.config.write_timeout_ms;
+    rig.run_until(stalled_at_ms - 1);
+    assert_eq!(rig.closed(), []);
+    rig.run_until(stalled_at_ms);
+    assert_eq!(rig.closed(), [CloseReason::Stalled]);
+    assert!(rig.connection.is_closed(), "there is nothing to say goodbye with");
+}
+
+#[test]
+fn where_no_body_may_follow_a_stream_is_its_head() {
+    let head = [&b"HEAD"[..], &GET[3..]].concat();
+    for (request, status) in [(&head[..], 200), (GET, 204), (GET, 304)] {
+        let mut rig = Rig::new();
+        rig.receive(request);
+        rig.step(|connection, turn| connection.stream(&Response::new(status).body(&b"first"[..]), turn));
+        rig.push(&Frame::from_encoded(b"second".to_vec()));
+        rig.write();
+        assert!(rig.socket().written.ends_with(b"\r\nConnection: close\r\n\r\n"), "{status}");
+        assert_eq!((rig.socket().shut, rig.closed()), (true, vec![CloseReason::HttpDone]), "{status}");
+    }
+}
+
+#[test]
+fn a_request_may_wait_for_its_answer_for_as_long_as_it_takes() {
+    let mut rig = Rig::new();
+    rig.receive(GET);
+    rig.run_until(10 * rig.config.handshake_timeout_ms);
+    assert_eq!(rig.closed(), []);
+    rig.step(|connection, turn| connection.respond(&Response::new(204), turn));
+    rig.write();
+    rig.receive(GET);
+    assert_eq!(rig.events.len(), 2, "and the next one is heard");
+}
+
+#[test]
+fn a_reset_while_a_request_waits_is_told_at_once_and_the_answer_goes_nowhere() {
+    let mut rig = Rig::new();
+    rig.receive(&[GET, GET].concat());
+    rig.connection.mark_broken();
+    rig.read();
+    assert_eq!((rig.closed(), rig.connection.is_closed()), (vec![CloseReason::Reset], true));
+    rig.step(|connection, turn| connection.respond(&Response::new(204), turn));
+    rig.step(|connection, turn| connection.stream(&Response::new(200), turn));
+    rig.step(|connection, turn| connection.upgrade(None, turn));
+    rig.write();
+    assert_eq!((rig.socket().written.len(), rig.events.len()), (0, 2), "{:?}", rig.events);
+}
+
+#[test]
+fn an_ending_process_still_answers_what_it_was_asked() {
+    let ending = || {
+        let mut rig = Rig::new();
+        rig.receive(&[UPGRADE, GET].concat());
+        rig.step(|connection, turn| connection.end(1001, "bye", turn));
+        rig.run_until(rig.config.close_timeout_ms - 1);
+        assert_eq!(rig.closed(), []);
+        rig
+    };
+    let mut rig = ending();
+    rig.step(|connection, turn| connection.respond(&Response::new(204), turn));
+    rig.write();
+    assert_eq!(rig.socket().written, b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
+    assert_eq!((rig.socket().shut, rig.closed()), (true, vec![CloseReason::HttpDone]));
+
+    let mut rig = ending();
+    rig.step(|connection, turn| connection.stream(&Response::new(200), turn));
+    rig.write();
+    assert_eq!((rig.socket().shut, rig.closed()), (true, vec![CloseReason::Local { code: 1001 }]));
+
+    let mut rig = ending();
+    rig.step(|connection, turn| connection.upgrade(None, turn));
+    rig.write();
+    assert!(rig.socket().written.ends_with(&[0x88, 2, 0x03, 0xE9]));
+
+    let mut rig = ending();
+    rig.run_until(rig.config.close_timeout_ms);
+    assert_eq!((rig.connection.is_closed(), rig.closed()), (true, vec![CloseReason::Local { code: 1001 }]));
+    rig.step(|connection, turn| connection.respond(&Response::new(204), turn));
+    assert_eq!(rig.closed().len(), 1, "a late answer does nothing");
 }

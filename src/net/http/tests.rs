@@ -38,7 +38,6 @@ fn bad_heads_are_refused() {
         (400, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n"),
         (400, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"),
         (400, "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"),
-        (411, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"),
         (413, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\n"),
     ];
     for (status, head) in cases {
@@ -119,14 +118,183 @@ fn a_request_is_the_same_however_it_is_cut() {
     }
 }
 
+/// What becomes of `input` that arrives in pieces of `size` bytes: bodies and what is left, or the status of a refusal.
+fn requests_in(input: &[u8], size: usize) -> Result<(Vec<Vec<u8>>, bool), u16> {
+    let mut reader = RequestReader::default();
+    let mut bodies = Vec::new();
+    for piece in input.chunks(size) {
+        let mut unread = piece.to_vec();
+        while !unread.is_empty() {
+            match reader.take(&mem::take(&mut unread), 300, 10).map_err(|refusal| refusal.response().status())? {
+                Progress::Complete { request, rest } => {
+                    bodies.push(request.body().to_vec());
+                    unread = rest;
+                }
+                Progress::Incomplete | Progress::ExpectsContinue => {}
+            }
+        }
+    }
+    Ok((bodies, reader.is_empty()))
+}
+
+/// Each is a way to make two servers on one connection disagree on where a request ends, so that one of them takes for
+/// a request what the other takes for a body.
+#[test]
+fn requests_that_two_servers_could_read_differently_are_refused() {
+    let chunked = "Transfer-Encoding: chunked\r\n";
+    let cases: [(u16, &str, &str, &str); 52] = [
+        (400, "CL.TE", "Content-Length: 6\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\nG"),
+        (400, "TE.CL", "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n", "1\r\nG\r\n0\r\n\r\n"),
+        (400, "CL with an unknown coding", "Content-Length: 3\r\nTransfer-Encoding: gzip\r\n", "abc"),
+        (400, "CL with an empty coding", "Content-Length: 3\r\nTransfer-Encoding:\r\n", "abc"),
+        (400, "two lengths", "Content-Length: 1\r\nContent-Length: 2\r\n", "ab"),
+        (400, "one length twice", "Content-Length: 2\r\nContent-Length: 2\r\n", "ab"),
+        (400, "one length in a list", "Content-Length: 2, 2\r\n", "ab"),
+        (400, "a length with a comma", "Content-Length: 2,\r\n", "ab"),
+        (400, "a signed length", "Content-Length: +2\r\n", "ab"),
+        (400, "a negative length", "Content-Length: -2\r\n", "ab"),
+        (400, "two words of length", "Content-Length: 2 x\r\n", "ab"),
+        (400, "a hexadecimal length", "Content-Length: 0x2\r\n", "ab"),
+        (400, "a length with an underscore", "Content-Length: 1_0\r\n", "0123456789"),
+        (400, "an empty length", "Content-Length:\r\n", ""),
+        (400, "a length in quotes", "Content-Length: \"2\"\r\n", "ab"),
+        (400, "a length beyond 64 bits", "Content-Length: 18446744073709551618\r\n", "ab"),
+        (400, "a space before the colon", "Content-Length : 2\r\n", "ab"),
+        (400, "a folded length", "Content-Length:\r\n 2\r\n", "ab"),
+        (501, "a coding that is not final", "Transfer-Encoding: chunked, identity\r\n", "0\r\n\r\n"),
+        (501, "a coding before chunked", "Transfer-Encoding: gzip, chunked\r\n", "0\r\n\r\n"),
+        (501, "identity", "Transfer-Encoding: identity\r\n", "ab"),
+        (501, "nearly chunked", "Transfer-Encoding: xchunked\r\n", "0\r\n\r\n"),
+        (400, "chunked twice", "Transfer-Encoding: chunked, chunked\r\n", "0\r\n\r\n"),
+        (400, "chunked on two lines", "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"),
+        (400, "an empty coding", "Transfer-Encoding: ,chunked\r\n", "0\r\n\r\n"),
+        (400, "no coding", "Transfer-Encoding:\r\n", "0\r\n\r\n"),
+        (400, "chunked with a parameter", "Transfer-Encoding: chunked;q=1\r\n", "0\r\n\r\n"),
+        (400, "chunked in quotes", "Transfer-Encoding: \"chunked\"\r\n", "0\r\n\r\n"),
+        (400, "a vertical tab before chunked", "Transfer-Encoding: \x0bchunked\r\n", "0\r\n\r\n"),
+        (400, "a space before the other colon", "Transfer-Encoding : chunked\r\n", "0\r\n\r\n"),
+        (400, "a folded coding", "Transfer-Encoding:\r\n chunked\r\n", "0\r\n\r\n"),
+        (400, "a bare CR in the head", "X: a\rTransfer-Encoding: chunked\r\n", "0\r\n\r\n"),
+        (400, "a size with 0x", chunked, "0x1\r\nG\r\n0\r\n\r\n"),
+        (400, "a signed size", chunked, "+1\r\nG\r\n0\r\n\r\n"),
+        (400, "a negative size", chunked, "-1\r\nG\r\n0\r\n\r\n"),
+        (400, "no size", chunked, "\r\nG\r\n0\r\n\r\n"),
+        (400, "only an extension", chunked, ";a=b\r\nG\r\n0\r\n\r\n"),
+        (400, "a blank before the size", chunked, " 1\r\nG\r\n0\r\n\r\n"),
+        (400, "a blank behind the size", chunked, "1 \r\nG\r\n0\r\n\r\n"),
+        (400, "two words of size", chunked, "1 1\r\nG\r\n0\r\n\r\n"),
+        (400, "a size that ends with LF", chunked, "1\nG\r\n0\r\n\r\n"),
+        (400, "a size that ends with CR", chunked, "1\rXG\r\n0\r\n\r\n"),
+        (400, "an extension that ends with LF", chunked, "1;a\nG\r\n0\r\n\r\n"),
+        (400, "an extension with a bare CR", chunked, "1;a\rb\r\nG\r\n0\r\n\r\n"),
+        (400, "more data than the size says", chunked, "1\r\nGG\r\n0\r\n\r\n"),
+        (400, "less data than the size says", chunked, "5\r\nabc\r\n0\r\n\r\n"),
+        (400, "data that ends with LF", chunked, "1\r\nG\n0\r\n\r\n"),
+        (400, "an endless size", chunked, "00000000000000001\r\nG\r\n0\r\n\r\n"),
+        (413, "a size that wraps around to 1", chunked, "10000000000000001\r\nG\r\n0\r\n\r\n"),
+        (400, "an end that is LF", chunked, "0\r\n\n"),
+        (400, "a trailer without a colon", chunked, "0\r\nGET / HTTP/1.1\r\n\r\n"),
+        (400, "a folded trailer", chunked, "0\r\nA: b\r\n c\r\n\r\n"),
+    ];
+    for (status, name, headers, body) in cases {
+        let input =
+            format!("POST / HTTP/1.1\r\nHost: a\r\n{headers}\r\n{body}GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n");
+        for size in [input.len(), 1] {
+            assert_eq!(requests_in(input.as_bytes(), size), Err(status), "{name}, in pieces of {size}");
+        }
+    }
+    let old = b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    assert_eq!(requests_in(old, old.len()), Err(400), "HTTP/1.0 has no codings");
+}
+
+#[test]
+fn pipelined_requests_are_the_same_wherever_they_are_cut() {
+    let head = |headers: &str| format!("POST / HTTP/1.1\r\nHost: a\r\n{headers}\r\n");
+    let chunked = head("Transfer-Encoding: Chunked\r\n");
+    let requests = [
+        (format!("{chunked}5\r\nhello\r\n5\r\nworld\r\n0\r\n\r\n"), "helloworld"),
+        ("GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), ""),
+        (
+            format!("{chunked}00A;a=\"b;c\" ; d\r\n0\r\n\r\nGET /\r\n0 ;x\r\nChecksum: 1, 2\r\nX:\r\n\r\n"),
+            "0\r\n\r\nGET /",
+        ),
+        (format!("{}0123456789", head("Content-Length: 010\r\n")), "0123456789"),
+        (format!("{chunked}0\r\n\r\n"), ""),
+        (format!("{}\r\n", head("Content-Length: 2\r\nExpect: 100-Continue\r\n")), "\r\n"),
+    ];
+    let input: String = requests.iter().map(|(bytes, _)| bytes.as_str()).collect();
+    let want: Vec<Vec<u8>> = requests.iter().map(|(_, body)| body.as_bytes().to_vec()).collect();
+    for size in 1..=input.len() {
+        assert_eq!(requests_in(input.as_bytes(), size), Ok((want.clone(), true)), "in pieces of {size}");
+    }
+    // Cut once, at every place.
+    for cut in 1..input.len() {
+        let mut reader = RequestReader::default();
+        let (mut bodies, mut unread) = (Vec::new(), input.as_bytes()[..cut].to_vec());
+        let mut behind = Some(input.as_bytes()[cut..].to_vec());
+        while bodies.len() < want.len() {
+            match reader.take(&unread, 300, 10).unwrap() {
+                Progress::Complete { request, rest } => {
+                    bodies.push(request.body().to_vec());
+                    unread = rest;
+                }
+                _ => unread = behind.take().expect("no request is complete before its last byte, nor later"),
+            }
+        }
+        assert_eq!(bodies, want, "cut at {cut}");
+    }
+}
+
+#[test]
+fn a_chunked_body_is_bounded_in_every_part() {
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let long = "x".repeat(5_000);
+    for (status, body) in [
+        (413, "b"),
+        (413, "5\r\nhello\r\n5\r\nworld\r\n1"),
+        (413, "ffffffffffffffff"),
+        (400, &format!("0;{long}")),
+        (400, &format!("1{}", " ".repeat(5_000))),
+        (400, &format!("0\r\n{long}")),
+        (400, &format!("0\r\nX: {long}")),
+        (400, &format!("0\r\n{}", "X: y\r\n".repeat(2_000))),
+        // Each of these is short, all of them are not.
+        (400, &format!("{}0\r\n\r\n", format!("1;{}\r\nx\r\n", &long[..500]).repeat(10))),
+    ] {
+        assert_eq!(requests_in(format!("{head}{body}").as_bytes(), 7), Err(status), "{:.40}", body);
+    }
+    let full = format!("{head}{}0;{}\r\n\r\n", "1\r\nx\r\n".repeat(10), &long[..4_000]);
+    assert_eq!(requests_in(full.as_bytes(), 7), Ok((vec![b"xxxxxxxxxx".to_vec()], true)));
+}
+
 #[test]
 fn a_client_that_waits_for_leave_is_told_once() {
-    let mut reader = RequestReader::default();
-    let head = b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n";
-    assert_eq!(reader.take(head, 300, 10), Ok(Progress::ExpectsContinue));
-    assert_eq!(reader.take(b"h", 300, 10), Ok(Progress::Incomplete));
-    assert!(!reader.is_empty(), "a body is awaited");
-    assert!(matches!(reader.take(b"i", 300, 10), Ok(Progress::Complete { .. })));
+    for (header, first, last) in
+        [("Content-Length: 2", "h", "i"), ("Transfer-Encoding: chunked", "2\r\nh", "i\r\n0\r\n\r\n")]
+    {
+        let mut reader = RequestReader::default();
+        let head = format!("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n{header}\r\n\r\n");
+        assert_eq!(reader.take(head.as_bytes(), 300, 10), Ok(Progress::ExpectsContinue));
+        assert_eq!(reader.take(first.as_bytes(), 300, 10), Ok(Progress::Incomplete));
+        assert!(!reader.is_empty(), "a body is awaited");
+        assert!(
+            matches!(reader.take(last.as_bytes(), 300, 10), Ok(Progress::Complete { request, .. }) if request.body() == b"hi")
+        );
+    }
+}
+
+#[test]
+fn an_expectation_that_cannot_be_met_is_refused() {
+    let with = |version: &str, value: &str| format!("GET / HTTP/{version}\r\nHost: a\r\nExpect: {value}\r\n\r\n");
+    for value in ["200-ok", "100-continue, 200-ok", "100-continue=1", "\"100-continue\""] {
+        assert_eq!(refusal(&with("1.1", value)).response().status(), 417, "{value}");
+        request(&with("1.0", value));
+    }
+    for value in ["100-CONTINUE", "100-continue, 100-continue", ""] {
+        request(&with("1.1", value));
+    }
+    let old = "POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n";
+    assert_eq!(take(old.as_bytes()), Ok(Progress::Incomplete), "it would take the leave for the answer");
 }
 
 #[test]

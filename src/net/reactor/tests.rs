@@ -15,15 +15,16 @@ const PATIENCE_MS: u64 = 10_000;
 struct Rig {
     reactor: Reactor,
     now_ms: u64,
-    /// Everything that happened, but for requests: those are answered with an upgrade.
+    /// Everything that happened, but for requests: those are answered with an upgrade, or kept if none was asked for.
     events: Vec<NetEvent>,
     upgraded: Vec<ConnId>,
+    asked: Vec<ConnId>,
 }
 
 impl Rig {
     fn new(config: NetConfig) -> Self {
         let reactor = Reactor::bind(([127, 0, 0, 1], 0).into(), config, 0).unwrap();
-        Rig { reactor, now_ms: 0, events: Vec::new(), upgraded: Vec::new() }
+        Rig { reactor, now_ms: 0, events: Vec::new(), upgraded: Vec::new(), asked: Vec::new() }
     }
 
     fn connect(&self) -> Client {
@@ -38,6 +39,7 @@ impl Rig {
         self.reactor.collect(self.now_ms, &mut events);
         for event in events {
             match event {
+                NetEvent::Request { conn, request } if !request.is_upgrade() => self.asked.push(conn),
                 NetEvent::Request { conn, .. } => {
                     self.reactor.upgrade(conn, None);
                     self.upgraded.push(conn);
@@ -61,13 +63,34 @@ impl Rig {
 
     fn turn_until(&mut self, what: &str, mut done: impl FnMut(&mut Rig) -> bool) {
         while !done(self) {
-            let busy_before = self.events.len() + self.reactor.open_connections() + self.upgraded.len();
+            let busy_before = self.busy();
             let started = std::time::Instant::now();
             self.turn(PATIENCE_MS);
             let waited = started.elapsed() >= Duration::from_millis(PATIENCE_MS);
-            let busy = self.events.len() + self.reactor.open_connections() + self.upgraded.len();
-            assert!(!waited || busy != busy_before, "nothing happened, still no {what}");
+            assert!(!waited || self.busy() != busy_before, "nothing happened, still no {what}");
         }
+    }
+
+    /// Grows with all that happens, but for what ends.
+    fn busy(&self) -> usize {
+        self.events.len() + self.reactor.open_connections() + self.upgraded.len() + self.asked.len()
+    }
+
+    /// A client whose request is with the program.
+    fn ask(&mut self) -> Client {
+        let mut client = Client::connect(self.reactor.local_addr()).unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        let wanted = self.asked.len() + 1;
+        self.turn_until("request", |rig| rig.asked.len() == wanted);
+        client
+    }
+
+    fn closed(&self) -> Vec<CloseReason> {
+        let reason = |event: &NetEvent| match event {
+            NetEvent::Closed { reason, .. } => Some(*reason),
+            _ => None,
+        };
+        self.events.iter().filter_map(reason).collect()
     }
 
     /// Connects clients and upgrades them.
@@ -235,4 +258,113 @@ fn stop_accepting_leaves_the_rest_alone() {
     drop(client);
     rig.turn_until("end", |rig| rig.reactor.open_connections() == 0);
     assert!(matches!(rig.events[..], [NetEvent::Closed { reason: CloseReason::Local { code: 1001 }, .. }]));
+}
+
+/// Closes a socket so that the other end sees a reset.
+fn reset(client: Client) {
+    socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+}
+
+#[test]
+fn a_stream_ends_where_the_connection_does() {
+    let mut rig = Rig::new(NetConfig::default());
+    let mut client = rig.ask();
+    let conn = rig.asked[0];
+    rig.reactor.stream(conn, &Response::new(200).header("Content-Type", "text/event-stream"));
+    rig.reactor.push(conn, &Frame::from_encoded(b"data: 1\n\n".to_vec()));
+    rig.turn(0);
+    rig.run_until(rig.reactor.config.heartbeat_ms + TICK_MS);
+    assert!(matches!(rig.events[..], [NetEvent::HeartbeatDue { .. }]), "{:?}", rig.events);
+    rig.reactor.push(conn, &Frame::from_encoded(b":\n\n".to_vec()));
+    rig.reactor.close(conn, 1001, "");
+    rig.turn(0);
+    let mut all = String::new();
+    client.read_to_string(&mut all).unwrap();
+    assert_eq!(all, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\ndata: 1\n\n:\n\n");
+    drop(client);
+    rig.turn_until("end", |rig| rig.reactor.open_connections() == 0);
+    assert_eq!(rig.closed(), [CloseReason::Local { code: 1001 }]);
+}
+
+#[test]
+fn the_end_of_a_streams_reader_is_told_however_it_comes() {
+    let mut rig = Rig::new(NetConfig::default());
+    for (leave, told) in [(drop as fn(Client), CloseReason::Eof), (reset, CloseReason::Reset)] {
+        let mut client = rig.ask();
+        rig.reactor.stream(rig.asked.pop().unwrap(), &Response::new(200));
+        rig.turn(0);
+        read_head(&mut client);
+        leave(client);
+        rig.turn_until("end", |rig| rig.reactor.open_connections() == 0);
+        assert_eq!(rig.closed(), [told]);
+        rig.events.clear();
+    }
+}
+
+/// The kernel's time is real, so this test takes some; ours stands still, so it is not we who give up.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_streams_reader_that_acknowledges_nothing_is_given_up_by_the_system() {
+    let mut rig = Rig::new(NetConfig { write_timeout_ms: 100, ..NetConfig::default() });
+    let _client = rig.ask();
+    let conn = rig.asked[0];
+    rig.reactor.stream(conn, &Response::new(200));
+    while !rig.reactor.is_blocked(conn) && rig.reactor.open_connections() > 0 {
+        rig.reactor.push(conn, &Frame::from_encoded(vec![0; 64 * 1024]));
+        rig.turn(0);
+    }
+    rig.turn_until("end", |rig| rig.reactor.open_connections() == 0);
+    assert_eq!((rig.closed(), rig.now_ms), (vec![CloseReason::Stalled], 0));
+}
+
+#[test]
+fn an_answer_may_come_many_turns_after_its_request() {
+    let mut rig = Rig::new(NetConfig::default());
+    let mut client = rig.ask();
+    for _ in 0..3 {
+        rig.upgrade(1);
+    }
+    rig.reactor.respond(rig.asked[0], &Response::new(204));
+    rig.turn(0);
+    assert!(read_head(&mut client).starts_with("HTTP/1.1 204 "));
+}
+
+#[test]
+fn a_client_that_resets_before_it_is_answered_is_reported_once() {
+    let mut rig = Rig::new(NetConfig::default());
+    let client = rig.ask();
+    reset(client);
+    rig.turn_until("end", |rig| rig.reactor.open_connections() == 0);
+    rig.reactor.respond(rig.asked[0], &Response::new(204));
+    rig.turn(0);
+    assert_eq!(rig.closed(), [CloseReason::Reset]);
+}
+
+#[test]
+fn a_client_that_leaves_before_it_is_answered_is_reported_once() {
+    let mut rig = Rig::new(NetConfig::default());
+    drop(rig.ask());
+    let mut other = rig.ask();
+    assert_eq!(rig.closed(), [], "it may only have finished sending");
+    rig.reactor.respond(rig.asked[0], &Response::new(204));
+    rig.turn_until("end", |rig| rig.reactor.open_connections() == 1);
+    assert_eq!(rig.closed().len(), 1, "{:?}", rig.events);
+    rig.reactor.respond(rig.asked[0], &Response::new(204));
+    rig.reactor.respond(rig.asked[1], &Response::new(204));
+    rig.turn(0);
+    assert!(read_head(&mut other).starts_with("HTTP/1.1 204 "), "nobody else is disturbed");
+}
+
+#[test]
+fn an_ending_program_may_still_answer_what_it_was_asked() {
+    let mut rig = Rig::new(NetConfig::default());
+    let (mut answered, mut forgotten) = (rig.ask(), rig.ask());
+    rig.reactor.close_all(1001, "");
+    rig.turn(0);
+    rig.reactor.respond(rig.asked[0], &Response::new(204));
+    rig.turn(0);
+    assert!(read_head(&mut answered).contains("\r\nConnection: close\r\n"));
+    rig.run_until(rig.reactor.config.close_timeout_ms + TICK_MS);
+    assert_eq!(rig.closed(), [CloseReason::HttpDone, CloseReason::Local { code: 1001 }]);
+    assert_eq!((rig.reactor.open_connections(), forgotten.read(&mut [0]).unwrap()), (0, 0));
 }
