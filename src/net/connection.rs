@@ -282,6 +282,7 @@ impl<S: Socket> Connection<S> {
         };
         if !unread.is_empty() {
             self.take_in(&unread, turn);
+            self.pause_above_high_water(turn.config);
         }
         if self.wants_read() {
             let mut scratch = mem::take(&mut turn.shared.scratch);
@@ -344,7 +345,10 @@ impl<S: Socket> Connection<S> {
     fn take_frames(&mut self, input: &[u8], turn: &mut Turn<'_>) {
         let Phase::WebSocket { partial, .. } = &mut self.phase else { return };
         let mut incoming = mem::take(&mut turn.shared.incoming);
-        turn.shared.decoder.feed(partial, input, &mut turn.shared.pongs, &mut incoming);
+        let controls = turn.shared.decoder.feed(partial, input, &mut turn.shared.pongs, &mut incoming);
+        if controls > 0 {
+            turn.events.push(NetEvent::Control { conn: turn.conn, count: controls });
+        }
         if !turn.shared.pongs.is_empty() {
             self.outbox.push(Frame::from_encoded(turn.shared.pongs.clone()));
             turn.shared.pongs.clear();
