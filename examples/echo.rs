@@ -38,6 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 NetEvent::Binary { conn, data } => reactor.push(conn, &Frame::binary(&data)),
                 NetEvent::External { .. } if signals.pending().next().is_some() => return Ok(()),
                 NetEvent::External { .. }
+                | NetEvent::Control { .. }
                 | NetEvent::HeartbeatDue { .. }
                 | NetEvent::Drained { .. }
                 | NetEvent::Opened { .. }

@@ -7,6 +7,8 @@
 pub const MESSAGE_BYTES_MAX: usize = 16 * 1024;
 /// Largest HTTP request head, in bytes (431 beyond it).
 pub const HEAD_BYTES_MAX: usize = 8 * 1024;
+/// Default connections at a time from one IPv4 address or one /64 of IPv6 (503 beyond it).
+pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 1_024;
 /// Time a peer has to complete a request head, in milliseconds.
 pub const HANDSHAKE_TIMEOUT_MS: u64 = 10_000;
 /// Time a closing handshake may take before the socket is dropped, in milliseconds.

@@ -35,6 +35,8 @@ pub struct NetConfig {
     pub outbox_high_water_bytes: usize,
     /// Connections at a time; 503 beyond it.
     pub connections_max: usize,
+    /// Connections at a time from one IPv4 address or one /64 of IPv6; 503 beyond it. 0 is no bound.
+    pub connections_per_address_max: usize,
 }
 
 impl Default for NetConfig {
@@ -53,6 +55,7 @@ impl Default for NetConfig {
             outbox_low_water_bytes: limits::OUTBOX_LOW_WATER_BYTES,
             outbox_high_water_bytes: limits::OUTBOX_HIGH_WATER_BYTES,
             connections_max: u32::MAX as usize,
+            connections_per_address_max: 0,
         }
     }
 }

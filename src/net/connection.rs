@@ -60,6 +60,8 @@ impl Shared {
 
 /// The surroundings in which a connection is driven.
 pub(super) struct Turn<'a> {
+    /// The name of the connection, under which its events go.
+    pub conn: ConnId,
     pub now_ms: u64,
     pub config: &'a NetConfig,
     pub shared: &'a mut Shared,
@@ -128,11 +130,12 @@ enum Phase {
 
 /// A connection.
 ///
+/// It does not know its own name: whoever drives it does, and once is enough.
+///
 /// Invariants: `announced` exactly while the program knows of it and has not been told that it ended; `blocked` only
 /// while bytes are queued; in `Draining` and `Closed` nothing more is queued, and `announced` is false.
 #[derive(Debug)]
 pub(super) struct Connection<S> {
-    id: ConnId,
     socket: S,
     phase: Phase,
     outbox: Outbox,
@@ -169,9 +172,8 @@ impl<S: Socket> Connection<S> {
     }
 
     /// A connection that was just accepted.
-    pub fn new(id: ConnId, socket: S, now_ms: u64) -> Self {
+    pub fn new(socket: S, now_ms: u64) -> Self {
         Connection {
-            id,
             socket,
             phase: Phase::Head(Box::new(Head {
                 reader: RequestReader::default(),
@@ -190,10 +192,6 @@ impl<S: Socket> Connection<S> {
             announced: false,
             listed: Listed::default(),
         }
-    }
-
-    pub fn id(&self) -> ConnId {
-        self.id
     }
 
     pub fn queued_bytes(&self) -> usize {
@@ -284,6 +282,7 @@ impl<S: Socket> Connection<S> {
         };
         if !unread.is_empty() {
             self.take_in(&unread, turn);
+            self.pause_above_high_water(turn.config);
         }
         if self.wants_read() {
             let mut scratch = mem::take(&mut turn.shared.scratch);
@@ -337,7 +336,7 @@ impl<S: Socket> Connection<S> {
                     ending: None,
                 }));
                 self.announced = true;
-                turn.events.push(NetEvent::Request { conn: self.id, request });
+                turn.events.push(NetEvent::Request { conn: turn.conn, request });
             }
             Err(refusal) => self.refuse(refusal, turn),
         }
@@ -346,16 +345,19 @@ impl<S: Socket> Connection<S> {
     fn take_frames(&mut self, input: &[u8], turn: &mut Turn<'_>) {
         let Phase::WebSocket { partial, .. } = &mut self.phase else { return };
         let mut incoming = mem::take(&mut turn.shared.incoming);
-        turn.shared.decoder.feed(partial, input, &mut turn.shared.pongs, &mut incoming);
+        let controls = turn.shared.decoder.feed(partial, input, &mut turn.shared.pongs, &mut incoming);
+        if controls > 0 {
+            turn.events.push(NetEvent::Control { conn: turn.conn, count: controls });
+        }
         if !turn.shared.pongs.is_empty() {
             self.outbox.push(Frame::from_encoded(turn.shared.pongs.clone()));
             turn.shared.pongs.clear();
         }
         for item in incoming.drain(..) {
             match item {
-                Incoming::Text(text) => turn.events.push(NetEvent::Text { conn: self.id, text }),
+                Incoming::Text(text) => turn.events.push(NetEvent::Text { conn: turn.conn, text }),
                 Incoming::Binary(data) if turn.config.accept_binary => {
-                    turn.events.push(NetEvent::Binary { conn: self.id, data });
+                    turn.events.push(NetEvent::Binary { conn: turn.conn, data });
                 }
                 Incoming::Binary(_) => {
                     self.fail(1003, "text only", CloseReason::Protocol { code: 1003 }, turn);
@@ -420,7 +422,7 @@ impl<S: Socket> Connection<S> {
         self.blocked = false;
         self.drain(true, turn);
         if self.has_room(turn.config) && self.is_open() {
-            turn.events.push(NetEvent::Drained { conn: self.id });
+            turn.events.push(NetEvent::Drained { conn: turn.conn });
         }
         self.check_invariants();
     }
@@ -503,7 +505,7 @@ impl<S: Socket> Connection<S> {
         if let Phase::WebSocket { heartbeat_at_ms, .. } | Phase::Stream { heartbeat_at_ms } = &mut self.phase {
             *heartbeat_at_ms = turn.next_heartbeat_ms();
         }
-        turn.events.push(NetEvent::HeartbeatDue { conn: self.id });
+        turn.events.push(NetEvent::HeartbeatDue { conn: turn.conn });
     }
 
     fn on_stall(&mut self, turn: &mut Turn<'_>) {
@@ -644,7 +646,7 @@ impl<S: Socket> Connection<S> {
 
     fn report(&mut self, reason: CloseReason, turn: &mut Turn<'_>) {
         if mem::take(&mut self.announced) {
-            turn.events.push(NetEvent::Closed { conn: self.id, reason });
+            turn.events.push(NetEvent::Closed { conn: turn.conn, reason });
         }
     }
 

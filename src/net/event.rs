@@ -91,6 +91,14 @@ pub enum NetEvent {
         /// All of it.
         data: Bytes,
     },
+    /// An accepted connection has sent pings or pongs, which are answered already: for a program that bounds how many it
+    /// takes. Told once for each read that brought any, before the messages of that read.
+    Control {
+        /// Who.
+        conn: ConnId,
+        /// How many.
+        count: u32,
+    },
     /// Time to push a ping (and whatever else) to this WebSocket, or something to this stream.
     HeartbeatDue {
         /// To whom.

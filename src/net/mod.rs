@@ -8,6 +8,7 @@
 //! the reactor at will), [`Reactor::flush`]. A program that dials calls [`Reactor::receive`] before the flush, until
 //! there is nothing more to receive.
 
+mod addresses;
 mod alarm;
 mod client;
 mod config;

@@ -7,7 +7,7 @@
 
 use std::io::{self, Read, Write};
 use std::mem;
-use std::net::{Shutdown, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::time::Duration;
 
 use mio::event::Source;
@@ -19,6 +19,7 @@ use rustix::net::{SendFlags, send};
 use slab::Slab;
 use socket2::{Domain, Socket as RawSocket, Type};
 
+use super::addresses::Addresses;
 use super::alarm::Alarm;
 use super::config::NetConfig;
 use super::connection::{Connection, Shared, Socket, Turn};
@@ -35,7 +36,8 @@ const POLL_EVENTS: usize = 1024;
 const ACCEPTS_PER_TURN: usize = 256;
 /// Pause after an accept that failed for lack of descriptors or memory. There is no new edge for what waits already.
 const ACCEPT_RETRY_MS: u64 = 100;
-/// Connections beyond `connections_max` that may be hearing their refusal; more are dropped without a word.
+/// Connections beyond `connections_max`, and beyond `connections_per_address_max` of one address, that may be hearing
+/// their refusal; more are dropped without a word.
 const REFUSALS_MAX: usize = 64;
 /// Tokens below this are keys of external sources: generation 0 belongs to no connection.
 const TOKEN_LISTENER: Token = Token(u32::MAX as usize);
@@ -84,6 +86,10 @@ struct Slot {
     connection: Connection<TcpStream>,
     /// The earliest entry in the wheel for it; others are stale.
     timer_at_ms: u64,
+    /// With the place in the slab, the name.
+    generation: u32,
+    /// Where it comes from: a number in `addresses`, which still knows when the socket does not.
+    address: u32,
 }
 
 /// Listens, and drives all connections of a process on one thread.
@@ -104,6 +110,7 @@ pub struct Reactor {
     /// The last accept failed, and that has been logged.
     accept_failing: bool,
     slots: Slab<Slot>,
+    addresses: Addresses,
     generation: u32,
     shared: Shared,
     /// To be read in the next `collect`.
@@ -165,6 +172,7 @@ impl Reactor {
             accept_retry_ms: None,
             accept_failing: false,
             slots: Slab::new(),
+            addresses: Addresses::default(),
             generation: 0,
             ready: Vec::new(),
             writable: Vec::new(),
@@ -309,7 +317,8 @@ impl Reactor {
         for id in mem::take(&mut self.finished) {
             // Dropping closes the descriptor, and that takes it out of the poll.
             let slot = self.slots.remove(id.slot());
-            debug_assert_eq!(slot.connection.id(), id, "only finished connections leave their slot");
+            self.addresses.remove(slot.address);
+            debug_assert_eq!(slot.generation, id.generation(), "only finished connections leave their slot");
             self.accept_retry_ms = None;
         }
     }
@@ -394,7 +403,7 @@ impl Reactor {
     /// Closes every connection with `code`; those that were only kept open for another request are dropped. Requests
     /// that the program has may still be answered, for `close_timeout_ms`; no other follows on their connections.
     pub fn close_all(&mut self, code: u16, reason: &str) {
-        let all: Vec<ConnId> = self.slots.iter().map(|(_, slot)| slot.connection.id()).collect();
+        let all: Vec<ConnId> = self.slots.iter().map(|(at, slot)| ConnId::new(at as u32, slot.generation)).collect();
         for conn in all {
             self.call(conn, |connection, turn| connection.end(code, reason, turn));
         }
@@ -424,8 +433,23 @@ impl Reactor {
         self.slot(conn)?.connection.socket().peer_addr().ok()
     }
 
+    /// The address of the other end of `conn`, IPv4 as such even if it comes mapped into IPv6. After a reset the socket does
+    /// not know it any more, and of an IPv6 address only the first half is left: what connections are counted by.
+    pub fn peer_ip(&self, conn: ConnId) -> Option<IpAddr> {
+        if let Some(peer) = self.peer_addr(conn) {
+            return Some(peer.ip().to_canonical());
+        }
+        self.slot(conn).map(|slot| self.addresses.ip(slot.address))
+    }
+
+    /// A small number for the address that the accepted connection `conn` is counted by (IPv4, or a /64 of IPv6), for
+    /// tables. All connections from there have it, and as long as one of them is open nobody else.
+    pub fn address_index(&self, conn: ConnId) -> Option<usize> {
+        self.slot(conn).map(|slot| slot.address as usize)
+    }
+
     fn slot(&self, id: ConnId) -> Option<&Slot> {
-        self.slots.get(id.slot()).filter(|slot| slot.connection.id() == id)
+        self.slots.get(id.slot()).filter(|slot| slot.generation == id.generation())
     }
 
     /// Runs a step that the program asked for; its events wait for the next `collect` or `flush`.
@@ -443,7 +467,7 @@ impl Reactor {
         step: impl FnOnce(&mut Connection<TcpStream>, &mut Turn<'_>),
     ) {
         let Some(slot) = get(&mut self.slots, id) else { return };
-        let mut turn = Turn { now_ms: self.now_ms, config: &self.config, shared: &mut self.shared, events };
+        let mut turn = Turn { conn: id, now_ms: self.now_ms, config: &self.config, shared: &mut self.shared, events };
         step(&mut slot.connection, &mut turn);
         let connection = &mut slot.connection;
         let (wants_read, wants_write) = (connection.wants_read(), connection.wants_write());
@@ -478,9 +502,9 @@ impl Reactor {
         for _ in 0..ACCEPTS_PER_TURN {
             let Some(listener) = self.listener.as_ref().filter(|_| self.acceptable) else { return };
             match listener.accept() {
-                Ok((socket, _)) => {
+                Ok((socket, peer)) => {
                     self.accept_failing = false;
-                    self.admit(socket);
+                    self.admit(socket, peer.ip());
                 }
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => self.acceptable = false,
@@ -497,8 +521,8 @@ impl Reactor {
         }
     }
 
-    fn admit(&mut self, mut socket: TcpStream) {
-        let excess = (self.slots.len() + 1).saturating_sub(self.config.connections_max);
+    fn admit(&mut self, mut socket: TcpStream, peer: IpAddr) {
+        let excess = self.excess(peer);
         if excess > REFUSALS_MAX {
             return;
         }
@@ -512,13 +536,24 @@ impl Reactor {
             log::debug!("dropped a new connection: {error}");
             return;
         }
-        let connection = Connection::new(id, socket, self.now_ms);
-        self.slots.insert(Slot { connection, timer_at_ms: u64::MAX });
+        let connection = Connection::new(socket, self.now_ms);
+        let address = self.addresses.add(peer);
+        self.slots.insert(Slot { connection, timer_at_ms: u64::MAX, generation: self.generation, address });
         self.call(id, |connection, turn| {
             if excess > 0 {
                 connection.refuse(Refusal::Overloaded, turn);
             }
         });
+    }
+
+    /// By how many connections one more from `peer` would be too many, of all or of its address. Those that are being
+    /// refused count, so an address that goes on trying takes no more than `REFUSALS_MAX` places of others.
+    fn excess(&self, peer: IpAddr) -> usize {
+        let of_all = (self.slots.len() + 1).saturating_sub(self.config.connections_max);
+        match self.config.connections_per_address_max {
+            0 => of_all,
+            bound => of_all.max((self.addresses.count(peer) + 1).saturating_sub(bound)),
+        }
     }
 }
 
@@ -528,7 +563,7 @@ fn external_token(key: usize) -> Token {
 }
 
 fn get(slots: &mut Slab<Slot>, id: ConnId) -> Option<&mut Slot> {
-    slots.get_mut(id.slot()).filter(|slot| slot.connection.id() == id)
+    slots.get_mut(id.slot()).filter(|slot| slot.generation == id.generation())
 }
 
 /// Puts `id` on a list that it belongs on and is not yet on.

@@ -141,7 +141,8 @@ impl Decoder {
         (!unread.is_empty()).then(|| Box::new(Partial { context: self.fresh(), boundary: Boundary::default(), unread }))
     }
 
-    /// Decodes `input` of the connection whose state is `partial`, into `incoming`. Pongs are appended to `answer`.
+    /// Decodes `input` of the connection whose state is `partial`, into `incoming`. Pongs are appended to `answer`. Tells
+    /// how many pings and pongs there were.
     ///
     /// Nothing follows an [`Incoming::Close`] or [`Incoming::Failure`]; the connection must not be fed again.
     pub fn feed(
@@ -150,11 +151,11 @@ impl Decoder {
         input: &[u8],
         answer: &mut Vec<u8>,
         incoming: &mut Vec<Incoming>,
-    ) {
+    ) -> u32 {
         let mut boundary = partial.as_ref().map_or_else(Boundary::default, |partial| partial.boundary);
         boundary.advance(input);
         let context = partial.as_mut().map_or(&mut self.context, |partial| &mut partial.context);
-        let ended = read_all(context, Wire { input, output: answer }, incoming);
+        let (ended, controls) = read_all(context, Wire { input, output: answer }, incoming);
         match partial {
             Some(_) if ended || boundary.is_clean() => *partial = None,
             Some(partial) => partial.boundary = boundary,
@@ -166,6 +167,7 @@ impl Decoder {
                 *partial = Some(Box::new(Partial { context, boundary, unread: Vec::new() }));
             }
         }
+        controls
     }
 
     fn fresh(&self) -> WebSocketContext {
@@ -173,16 +175,21 @@ impl Decoder {
     }
 }
 
-/// Reads until the wire is exhausted. True when the context has seen its last frame.
-fn read_all(context: &mut WebSocketContext, mut wire: Wire<'_>, incoming: &mut Vec<Incoming>) -> bool {
+/// Reads until the wire is exhausted. True when the context has seen its last frame; and how many pings and pongs were
+/// among them.
+fn read_all(context: &mut WebSocketContext, mut wire: Wire<'_>, incoming: &mut Vec<Incoming>) -> (bool, u32) {
+    let mut controls = 0;
     loop {
         let item = match context.read(&mut wire) {
             Ok(Message::Text(text)) => Incoming::Text(text),
             Ok(Message::Binary(data)) => Incoming::Binary(data),
             // The pong leaves with the next read; a raw frame is never read.
-            Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => continue,
+            Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {
+                controls += 1;
+                continue;
+            }
             Ok(Message::Close(frame)) => Incoming::Close(frame.map(|frame| frame.code.into())),
-            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return false,
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return (false, controls),
             Err(Error::Capacity(_)) => Incoming::Failure(1009),
             Err(Error::Utf8(_)) => Incoming::Failure(1007),
             Err(_) => Incoming::Failure(1002),
@@ -190,7 +197,7 @@ fn read_all(context: &mut WebSocketContext, mut wire: Wire<'_>, incoming: &mut V
         let ended = matches!(item, Incoming::Close(_) | Incoming::Failure(_));
         incoming.push(item);
         if ended {
-            return true;
+            return (true, controls);
         }
     }
 }

@@ -194,6 +194,7 @@ impl Server {
                 }
             }
             NetEvent::External { .. } => self.is_stopping |= self.signals.pending().next().is_some(),
+            NetEvent::Control { .. } => {}
             NetEvent::Binary { .. } => unreachable!("binary messages are refused below"),
             NetEvent::Opened { .. } | NetEvent::DialFailed { .. } => unreachable!("the server dials nobody"),
         }

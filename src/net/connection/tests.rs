@@ -22,7 +22,7 @@ impl Rig {
 
     fn with(config: NetConfig) -> Self {
         Rig {
-            connection: Connection::new(ConnId::new(3, 9), ScriptedSocket::default(), 0),
+            connection: Connection::new(ScriptedSocket::default(), 0),
             shared: Shared::new(&config),
             config,
             now_ms: 0,
@@ -64,7 +64,7 @@ impl Rig {
 
     fn step(&mut self, step: impl FnOnce(&mut Connection<ScriptedSocket>, &mut Turn<'_>)) {
         let Rig { connection, shared, config, now_ms, events } = self;
-        step(connection, &mut Turn { now_ms: *now_ms, config, shared, events });
+        step(connection, &mut Turn { conn: ConnId::new(3, 9), now_ms: *now_ms, config, shared, events });
     }
 
     fn read(&mut self) {
@@ -112,6 +112,14 @@ impl Rig {
             _ => None,
         };
         self.events.iter().filter_map(reason).collect()
+    }
+
+    fn controls(&self) -> Vec<u32> {
+        let count = |event: &NetEvent| match event {
+            NetEvent::Control { count, .. } => Some(*count),
+            _ => None,
+        };
+        self.events.iter().filter_map(count).collect()
     }
 
     fn texts<'a>(&'a self) -> Vec<&'a str> {
@@ -404,15 +412,43 @@ fn pings_are_answered_in_order_and_a_flood_of_them_stops_reading() {
     rig.write();
     let flood = client_frame(0x89, &[0; 125]).repeat(10_000);
     rig.receive(&flood);
-    assert!(rig.connection.queued_bytes() < 2 * rig.config.outbox_high_water_bytes);
+    assert!(rig.connection.queued_bytes() <= rig.config.outbox_high_water_bytes + READ_BYTES);
     assert!(!rig.socket().incoming.is_empty(), "the rest waits in the kernel");
+    let (heard, queued_bytes) = (rig.controls(), rig.connection.queued_bytes());
+    rig.receive(&flood);
+    assert_eq!((rig.controls(), rig.connection.queued_bytes()), (heard, queued_bytes), "and nothing more is answered");
+    // Once the peer takes its answers, it is heard again.
+    rig.step(|connection, turn| connection.on_writable(turn));
+    rig.read();
+    assert!(rig.connection.queued_bytes() > 0);
 }
 
 #[test]
-fn an_idle_websocket_is_small() {
-    // A debug build's stream is larger than the descriptor it is.
-    let own = size_of::<Connection<mio::net::TcpStream>>() - size_of::<mio::net::TcpStream>();
-    assert!(own <= 80, "{own}");
+fn a_flood_behind_the_upgrade_is_bounded_as_well() {
+    let mut rig = Rig::new();
+    rig.receive(&[UPGRADE, &client_frame(0x89, &[0; 125]).repeat(10_000)].concat());
+    rig.step(|connection, turn| connection.upgrade(None, turn));
+    let high_water_bytes = rig.config.outbox_high_water_bytes;
+    rig.push(&Frame::from_encoded(vec![0; high_water_bytes / 2]));
+    rig.read();
+    assert!(rig.connection.queued_bytes() <= high_water_bytes + READ_BYTES, "{}", rig.connection.queued_bytes());
+    assert_eq!(rig.controls().len(), 1, "what waited in memory was enough");
+}
+
+#[test]
+fn control_frames_are_counted_once_for_each_read() {
+    let mut rig = Rig::upgraded();
+    let (ping, pong, text) = (client_frame(0x89, b"1"), client_frame(0x8a, b""), client_frame(0x81, b"text"));
+    rig.receive(&[&text[..], &ping, &pong, &pong, &text].concat());
+    assert!(matches!(rig.events[0], NetEvent::Control { count: 3, .. }), "first of all: {:?}", rig.events);
+    assert_eq!((rig.events.len(), rig.texts().len()), (3, 2));
+    rig.receive(&text);
+    rig.receive(&ping[..3]);
+    assert_eq!(rig.controls(), [3], "nothing is told where there was none, or not all of one");
+    rig.receive(&ping[3..]);
+    rig.receive(&[pong, close_frame(1000)].concat());
+    assert_eq!(rig.controls(), [3, 1, 1], "a close is told of otherwise");
+    assert_eq!(rig.closed(), [CloseReason::PeerClosed { code: Some(1000) }]);
 }
 
 #[test]

@@ -199,7 +199,7 @@ fn everyone_is_heard_before_anyone_is_declared_silent() {
     }
     rig.now_ms = idle_timeout_ms + 10;
     rig.turn(PATIENCE_MS);
-    assert_eq!(rig.events.len(), 0, "nobody was silent");
+    assert_eq!(rig.closed(), [], "nobody was silent");
     rig.run_until(2 * idle_timeout_ms + 20);
     let silent = |event: &&NetEvent| matches!(event, NetEvent::Closed { reason: CloseReason::IdleTimeout, .. });
     assert_eq!(rig.events.iter().filter(silent).count(), CLIENTS, "and silence is found in the end");
@@ -367,4 +367,87 @@ fn an_ending_program_may_still_answer_what_it_was_asked() {
     rig.run_until(rig.reactor.config.close_timeout_ms + TICK_MS);
     assert_eq!(rig.closed(), [CloseReason::HttpDone, CloseReason::Local { code: 1001 }]);
     assert_eq!((rig.reactor.open_connections(), forgotten.read(&mut [0]).unwrap()), (0, 0));
+}
+
+/// A client from one of the addresses of the loopback network.
+fn connect_from(source: [u8; 4], to: SocketAddr) -> Client {
+    let socket = RawSocket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
+    socket.connect(&to.into()).unwrap();
+    socket.into()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_address_beyond_its_bound_is_told_to_come_back_and_nobody_else_is() {
+    let mut rig = Rig::new(NetConfig { connections_per_address_max: 2, ..NetConfig::default() });
+    let mut clients = rig.upgrade(2);
+    let mut refused: Vec<Client> = (0..2 * REFUSALS_MAX).map(|_| rig.connect()).collect();
+    rig.turn_until("refusals", |rig| rig.reactor.open_connections() == 2 + REFUSALS_MAX);
+    let head = read_head(&mut refused[0]);
+    assert!(head.starts_with("HTTP/1.1 503 ") && head.contains("\r\nRetry-After: 5\r\n"), "{head}");
+    // Behind all that were dropped without a word, so they have been.
+    let mut other = connect_from([127, 0, 0, 2], rig.reactor.local_addr());
+    other.write_all(UPGRADE).unwrap();
+    rig.turn_until("another address", |rig| rig.upgraded.len() == 3);
+    assert_eq!(rig.reactor.open_connections(), 3 + REFUSALS_MAX, "no more places than these");
+    drop((refused, clients.pop()));
+    rig.turn_until("room", |rig| rig.reactor.open_connections() == 2);
+    rig.upgrade(1);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_address_has_a_number_for_as_long_as_it_is_in_use() {
+    let mut rig = Rig::new(NetConfig::default());
+    let clients = rig.upgrade(2);
+    let mut other = connect_from([127, 0, 0, 2], rig.reactor.local_addr());
+    other.write_all(UPGRADE).unwrap();
+    rig.turn_until("another address", |rig| rig.upgraded.len() == 3);
+    let numbers: Vec<_> = rig.upgraded.iter().map(|conn| rig.reactor.address_index(*conn).unwrap()).collect();
+    assert_eq!(numbers, [numbers[0], numbers[0], 1 - numbers[0]]);
+    assert_eq!(rig.reactor.peer_ip(rig.upgraded[2]), Some([127, 0, 0, 2].into()));
+    drop(clients);
+    rig.turn_until("end", |rig| rig.reactor.open_connections() == 1);
+    assert_eq!((rig.reactor.peer_ip(rig.upgraded[0]), rig.reactor.address_index(rig.upgraded[0])), (None, None));
+    let mut third = connect_from([127, 0, 0, 3], rig.reactor.local_addr());
+    third.write_all(UPGRADE).unwrap();
+    rig.turn_until("third address", |rig| rig.upgraded.len() == 4);
+    assert_eq!(rig.reactor.address_index(rig.upgraded[3]), Some(numbers[0]), "used again");
+}
+
+#[test]
+fn an_address_is_known_when_the_socket_has_forgotten_it() {
+    let mut rig = Rig::new(NetConfig::default());
+    reset(rig.ask());
+    // Not to be dropped yet: the end is told with one turn, and comes into force with its flush.
+    let mut events = Vec::new();
+    while !events.iter().any(|event| matches!(event, NetEvent::Closed { .. })) {
+        rig.reactor.wait(Some(Duration::from_millis(PATIENCE_MS))).unwrap();
+        rig.reactor.collect(0, &mut events);
+    }
+    assert_eq!(rig.reactor.peer_addr(rig.asked[0]), None);
+    assert_eq!(rig.reactor.peer_ip(rig.asked[0]), Some([127, 0, 0, 1].into()));
+}
+
+#[test]
+fn ipv4_over_a_listener_for_both_is_ipv4() {
+    let Ok(reactor) = Reactor::bind(([0; 8], 0).into(), NetConfig::default(), 0) else {
+        return; // a machine without IPv6
+    };
+    let port = reactor.local_addr().port();
+    let mut rig = Rig { reactor, ..Rig::new(NetConfig::default()) };
+    let mut client = Client::connect(("127.0.0.1", port)).unwrap();
+    client.write_all(UPGRADE).unwrap();
+    rig.turn_until("upgrade", |rig| rig.upgraded.len() == 1);
+    assert_eq!(rig.reactor.peer_ip(rig.upgraded[0]), Some([127, 0, 0, 1].into()));
+}
+
+#[test]
+fn a_connection_costs_no_more_than_its_budget() {
+    // A debug build's stream is larger than the descriptor it is.
+    let connection = size_of::<Connection<std::os::fd::RawFd>>();
+    assert!(connection <= 72, "{connection}");
+    let slot = size_of::<Slot>() - size_of::<Connection<TcpStream>>() + connection;
+    assert!(slot <= 88, "{slot}");
 }
