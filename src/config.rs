@@ -94,6 +94,12 @@ pub struct Config {
     pub grace_ms: u64,
     /// When a message counts as stored.
     pub fsync: Fsync,
+    pub registration: bool,
+    pub guests: bool,
+    pub token_age_ms: u64,
+    pub account_rate: Option<u32>,
+    pub address_rate: Option<u32>,
+    pub connections_per_address: usize,
     /// Sustained messages per second and connection; 0 is no limit.
     pub rate_per_second: u32,
     /// How long messages of a busy room may wait to leave together, in milliseconds; 0 for not at all.
@@ -126,6 +132,7 @@ impl Default for Config {
             offline_timeout_ms: limits::OFFLINE_TIMEOUT_MS,
             grace_ms: limits::GRACE_MS,
             fsync: Fsync::Always,
+            registration: true, guests: true, token_age_ms: 30*86400*1000, account_rate: None, address_rate: None, connections_per_address: 1024,
             rate_per_second: limits::RATE_PER_SECOND,
             linger_ms: limits::LINGER_MS,
             content_bytes_max: limits::CONTENT_BYTES_MAX,

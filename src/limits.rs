@@ -7,8 +7,10 @@
 pub const MESSAGE_BYTES_MAX: usize = 16 * 1024;
 /// Largest HTTP request head, in bytes (431 beyond it).
 pub const HEAD_BYTES_MAX: usize = 8 * 1024;
-/// Default connections at a time from one IPv4 address or one /64 of IPv6 (503 beyond it).
-pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 1_024;
+/// Default largest HTTP request body, in bytes (413 beyond it).
+pub const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Rooms in one page of the list of rooms.
+pub const ROOMS_PER_PAGE: u64 = 100;
 /// Time a peer has to complete a request head, in milliseconds.
 pub const HANDSHAKE_TIMEOUT_MS: u64 = 10_000;
 /// Time a closing handshake may take before the socket is dropped, in milliseconds.
@@ -116,8 +118,8 @@ pub const PASSWORD_BYTES_MAX: usize = 512;
 pub const ATTEMPTS_MAX: usize = 10_000;
 /// Jobs that may wait for the helper thread, the one that it does included.
 pub const HELPER_QUEUE_MAX: usize = 32;
-/// Default connections of one address.
-pub const CONNECTIONS_PER_ADDRESS_MAX: u32 = 1_024;
+/// Default connections at a time from one IPv4 address or one /64 of IPv6 (503 beyond it).
+pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 1_024;
 /// Default messages per second and account, as a multiple of those per connection.
 pub const ACCOUNT_RATE_FACTOR: u32 = 2;
 /// Default messages per second and address, as a multiple of those per connection.

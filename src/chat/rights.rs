@@ -54,6 +54,14 @@ impl Chat {
         self.users.get(self.clients.get(client).user).account()
     }
 
+    /// Whether an account may read and write a room of this name.
+    ///
+    /// # Errors
+    /// Why not: the code, and a sentence for people.
+    pub fn check_room(&self, name: &str, account: AccountId) -> Result<(), (ErrorCode, Cow<'static, str>)> {
+        check_room(name, Some(account)).map(|_| ()).map_err(|refusal| (refusal.code, refusal.message))
+    }
+
     /// Only administrators may do this.
     pub(super) fn check_admin(&self, client: ClientKey, accounts: &Tables) -> Outcome {
         let account = self.account_of(client).and_then(|id| accounts.directory.get(id));

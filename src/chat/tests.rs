@@ -2,23 +2,30 @@
 
 use serde_json::Value;
 
-use super::{Chat, ClientKey, Effect, Input, RoomKey, Settings, Timer};
+use super::{Chat, ClientKey, Departure, Effect, Input, Recipient, RoomKey, Settings, Timer, direct};
 use crate::{
+    accounts::{AccountEvent, AccountId, Accounts, BanTarget, Change, Options, PasswordHash, Role, Token, TokenId},
     clock::Now,
-    protocol::{self, Announcement, Wish},
+    log::sim::SimDisk,
+    names,
+    protocol::{self, Announcement, ErrorCode, HistoryRange, Wish},
 };
 
 const SETTINGS: Settings = Settings {
     grace_ms: 10_000,
     heartbeat_ms: 30_000,
     messages_per_second: 20,
+    account_messages_per_second: 40,
+    address_messages_per_second: 1_000,
     content_bytes_max: 64,
     message_bytes_max: 1024,
+    guests: true,
 };
 
 /// A chat, a clock, and the timers that the chat asked for.
 struct Scene {
     chat: Chat,
+    accounts: Accounts<SimDisk, ()>,
     now: Now,
     links: u64,
     timers: Vec<(u64, Timer)>,
@@ -26,12 +33,56 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        Self { chat: Chat::new(SETTINGS), now: Now::at(5, 1_000), links: 0, timers: Vec::new() }
+        Self::with(SETTINGS)
+    }
+
+    fn with(settings: Settings) -> Self {
+        let now = Now::at(5, 1_000);
+        let options = Options { data: "data".into(), run_id: 7, opened: now };
+        let accounts = Accounts::open(SimDisk::new(), options).expect("an empty disk");
+        Self { chat: Chat::new(settings), accounts, now, links: 0, timers: Vec::new() }
+    }
+
+    /// Writes a change down, and gives it with its numbers, and the tokens that it ends.
+    fn settle(&mut self, change: Change) -> (Change, Vec<TokenId>) {
+        let mut events = Vec::new();
+        self.accounts.submit(change, (), self.now).expect("a change that makes sense");
+        self.accounts.write(self.now, &mut events);
+        let outcome = self.accounts.next_sync(self.now).expect("something to sync").run();
+        self.accounts.synced(outcome, self.now, &mut events);
+        match events.pop() {
+            Some(AccountEvent::Settled { change, ended, .. }) => (change, ended),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A new account, and a token of it.
+    fn account(&mut self, name: &str, role: Role) -> (AccountId, String) {
+        let (user, hash) = (names::user(name).expect("a valid name"), PasswordHash::new("x".into()));
+        let (change, _) = self.settle(Change::added(&user, role, hash, self.now.unix_ms));
+        let id = change.account().expect("an account's");
+        (id, self.token(id))
+    }
+
+    fn token(&mut self, id: AccountId) -> String {
+        self.links += 1;
+        let token = Token::new([u8::try_from(self.links).unwrap(); 32]);
+        self.settle(Change::token_issued(id, token.hash(), self.now.unix_ms + 1_000_000));
+        token.reveal().to_owned()
+    }
+
+    /// A device of an account.
+    fn device(&mut self, token: &str) -> ClientKey {
+        let (client, _) = self.connect(Wish::default());
+        let client = client.expect("anybody may connect");
+        let effects = self.say(client, &format!(r#"{{"type":"hello","token":"{token}","id":1}}"#));
+        assert_eq!(sent(&effects, client)[0]["type"], "ack", "{effects:?}");
+        client
     }
 
     fn handle(&mut self, input: Input<'_>) -> Vec<Effect> {
         let mut effects = Vec::new();
-        self.chat.handle(self.now, input, &mut effects);
+        self.chat.handle(self.now, self.accounts.tables(), input, &mut effects);
         self.timers.extend(effects.iter().filter_map(|effect| match *effect {
             Effect::Timer { at_ms, timer } => Some((at_ms, timer)),
             _ => None,
@@ -42,7 +93,7 @@ impl Scene {
     fn connect(&mut self, wish: Wish) -> (Option<ClientKey>, Vec<Effect>) {
         self.links += 1;
         let entropy = [u8::try_from(self.links).unwrap(); 18];
-        let effects = self.handle(Input::Connect { link: self.links, wish, entropy });
+        let effects = self.handle(Input::Connect { link: self.links, wish, token: None, entropy });
         let client = effects.iter().find_map(|effect| match *effect {
             Effect::Attach { client, .. } => Some(client),
             _ => None,
@@ -55,7 +106,7 @@ impl Scene {
     }
 
     fn say(&mut self, client: ClientKey, text: &str) -> Vec<Effect> {
-        self.handle(Input::Command { client, request: protocol::parse(text) })
+        self.handle(Input::Command { client, address: 0, request: protocol::parse(text) })
     }
 
     fn join(&mut self, client: ClientKey, room: &str) -> Vec<Effect> {
@@ -181,8 +232,9 @@ fn a_room_with_an_append_in_flight_outlives_its_members() {
     let alice = scene.named("alice");
     scene.join(alice, "r");
     let effects = scene.say(alice, r#"{"type":"message","room":"r","content":"hi","id":9}"#);
-    let Effect::Append { room, ref id, ref user, ref content, .. } = effects[0] else { panic!("{effects:?}") };
-    assert_eq!((id.as_deref(), user.as_str(), &**content), (Some("9"), "alice", "hi"));
+    let Effect::Append { room, ref to, ref user, ref content, pair: None, .. } = effects[0] else { panic!("{effects:?}") };
+    assert_eq!(*to, Recipient::Client { client: alice, id: Some("9".into()) });
+    assert_eq!((user.as_str(), &**content), ("alice", "hi"));
     let left = scene.say(alice, r#"{"type":"leave","room":"r"}"#);
     assert!(!left.iter().any(|effect| matches!(effect, Effect::CloseRoom { .. })));
     assert_eq!(scene.handle(Input::Settled { room, count: 1 }), [Effect::CloseRoom { room }]);

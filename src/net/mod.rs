@@ -31,6 +31,6 @@ pub use descriptors::raise_descriptors;
 pub use event::{CloseReason, ConnId, NetEvent};
 pub use handshake::{Dial, DialError};
 pub use inbox::Inbox;
-pub use outbox::{Frame, HEADER_BYTES_MAX, Opcode, TextFrame, encode_header};
+pub use outbox::{Frame, HEADER_BYTES_MAX, Opcode, TextFrame, encode_header, payloads};
 pub use reactor::Reactor;
 pub use wheel::{TICK_MS, Wheel};

@@ -48,6 +48,25 @@ pub fn encode_header(opcode: Opcode, payload_len: usize, out: &mut Vec<u8>) {
     header.format(payload_len as u64, out).expect("writing to a Vec cannot fail");
 }
 
+/// Where the payloads are of unmasked frames that stand back to back (RFC 6455 section 5.2).
+pub fn payloads(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    let mut end = 0;
+    iter::from_fn(move || {
+        let header = &bytes[end..];
+        let (header_len, len) = match *header.get(1)? {
+            126 => (4, usize::from(u16::from_be_bytes([header[2], header[3]]))),
+            127 => {
+                let len = u64::from_be_bytes(header[2..10].try_into().expect("eight bytes"));
+                (10, usize::try_from(len).expect("encoded from memory"))
+            }
+            len => (2, usize::from(len)),
+        };
+        let start = end + header_len;
+        end = start + len;
+        Some(start..end)
+    })
+}
+
 /// The payload of a close frame (RFC 6455 section 5.5.1); empty without a code. A reason that is too long is cut between
 /// two characters.
 pub(super) fn close_payload(code: Option<u16>, reason: &str) -> Vec<u8> {

@@ -2,11 +2,12 @@
 //!
 //! Owns: the translation between clients, connections and subscribers. Must never know: rules.
 
-use super::{Server, ServerError, Ticket, links};
+use super::{Server, ServerError, Ticket, Told, links, people::PeopleTicket, streams, streams::Streams};
 use crate::{
-    chat::{ClientKey, Effect, Input, RoomKey},
+    accounts::Change,
+    chat::{ClientKey, Effect, Input, Recipient, RoomKey},
     clock::Now,
-    feed::{Draft, FeedEvent, Rejection, RoomId, Sink, Start, SubscriberId},
+    feed::{Amendment, Author, Draft, FeedEvent, Rejection, RoomId, Sink, Start, SubscriberId},
     limits,
     log::LogError,
     net::{ConnId, Frame, Reactor},
@@ -16,6 +17,7 @@ use crate::{
 /// The network as the feed sees it.
 pub(super) struct Outgoing<'a> {
     pub net: &'a mut Reactor,
+    pub streams: &'a Streams,
 }
 
 impl Sink for Outgoing<'_> {
@@ -28,11 +30,16 @@ impl Sink for Outgoing<'_> {
     }
 
     fn push(&mut self, subscriber: SubscriberId, frame: &Frame) {
-        self.net.push(links::connection(subscriber), frame);
+        let conn = links::connection(subscriber);
+        if self.streams.contains(conn) {
+            self.net.push(conn, &streams::events(frame));
+        } else {
+            self.net.push(conn, frame);
+        }
     }
 }
 
-fn room_id(room: RoomKey) -> RoomId {
+pub(super) fn room_id(room: RoomKey) -> RoomId {
     RoomId(room.to_bits())
 }
 
@@ -40,7 +47,10 @@ impl Server {
     pub(super) fn apply(&mut self, now: Now, effect: Effect) -> Result<(), ServerError> {
         match effect {
             Effect::Attach { link, client } => self.links.join(ConnId::from_bits(link), client),
-            Effect::Refuse { link, code, reason } => self.net.close(ConnId::from_bits(link), code, reason),
+            Effect::Refuse { link, code, reason } => self.net.close(ConnId::from_bits(link), code, &reason),
+            Effect::Deny { link, code, message, retry_after_ms } => {
+                self.deny(ConnId::from_bits(link), code, &message, retry_after_ms);
+            }
             Effect::Send { client, json } => self.send(client, &json),
             Effect::Broadcast { room, except, json } => self.broadcast(room_id(room), except, &json),
             Effect::Announce { room, user, kind, serial } => {
@@ -53,10 +63,7 @@ impl Server {
             Effect::OpenRoom { room, name } => self.feed.open(room_id(room), name, self.entropy.u64()?, now),
             Effect::CloseRoom { room } => self.feed.close(room_id(room), now),
             Effect::Subscribe { client, id, room, since, epoch } => {
-                let start = match since {
-                    None => Start::Recent,
-                    Some(since) => Start::After { since, epoch: epoch.as_deref() },
-                };
+                let start = start(since, epoch.as_deref(), Start::Recent);
                 self.subscribe(client, id.as_deref(), room_id(room), start);
             }
             Effect::Unsubscribe { client, room } => {
@@ -64,27 +71,71 @@ impl Server {
                     self.feed.unsubscribe(links::subscriber(conn), room_id(room));
                 }
             }
-            Effect::Append { client, id, room, user, content, nonce } => {
-                let draft = Draft { user: user.as_str(), content: &content, nonce: nonce.as_deref() };
-                self.feed.append(room_id(room), &draft, now, Ticket { client, id }, &mut self.feed_events);
+            Effect::Follow { link, room, since, epoch } => {
+                let start = start(since, epoch.as_deref(), Start::Head);
+                self.follow(now, ConnId::from_bits(link), room_id(room), start)?;
             }
-            Effect::History { client, room, range } => self.history(client, room_id(room), range),
+            Effect::History { to, room, range } => self.history(to, room_id(room), range),
             Effect::Timer { at_ms, timer } => self.timers.insert(at_ms, timer),
+            Effect::Append { .. } | Effect::Amend { .. } => self.write(now, effect),
+            Effect::Converse { .. } | Effect::Ban { .. } | Effect::Unban { .. } => self.write_down(now, effect),
+            Effect::Offline { user, why } => log::debug!("{:?} is offline: {why:?}", user.as_str()),
         }
         Ok(())
     }
 
+    /// What goes into a room's log.
+    fn write(&mut self, now: Now, effect: Effect) {
+        match effect {
+            Effect::Append { to, room, user, content, nonce, pair } => {
+                let draft = Draft { user: user.as_str(), content: &content, nonce: nonce.as_deref() };
+                let told = pair.map(|pair| Told::new(pair, &user, Some(&content), nonce.as_deref(), None));
+                self.feed.append(room_id(room), &draft, now, Ticket { to, told }, &mut self.feed_events);
+            }
+            Effect::Amend { to, room, user, target, content, nonce, own_since_ms, pair } => {
+                let author = own_since_ms.map(|since_ms| Author { user: user.as_str(), since_ms });
+                let (content, nonce) = (content.as_deref(), nonce.as_deref());
+                let amendment = Amendment { user: user.as_str(), target, content, nonce, author };
+                let told = pair.map(|pair| Told::new(pair, &user, content, nonce, Some(target)));
+                self.feed.amend(room_id(room), &amendment, now, Ticket { to, told }, &mut self.feed_events);
+            }
+            _ => unreachable!("nothing else goes into a room's log"),
+        }
+    }
+
+    /// What goes into the ledger of accounts.
+    fn write_down(&mut self, now: Now, effect: Effect) {
+        match effect {
+            Effect::Converse { pair: (account, with) } => {
+                self.submit(now, Change::DirectBegun { account, with }, PeopleTicket::Nobody);
+            }
+            Effect::Ban { to, by, user, links, until_ms, reason } => {
+                self.ban(now, (to, by.as_str()), &user, &links, (until_ms, &reason));
+            }
+            Effect::Unban { to, whom } => self.unban(now, to, &whom),
+            _ => unreachable!("nothing else goes into the ledger"),
+        }
+    }
+
     pub(super) fn on_feed(&mut self, now: Now, event: FeedEvent<Ticket>) -> Result<(), ServerError> {
         match event {
-            FeedEvent::Stored { ticket: Ticket { id: None, .. }, .. } => {}
             FeedEvent::Stored { ticket, room, sequence, timestamp, duplicate } => {
                 let epoch = self.feed.epoch_of(room, sequence).expect("a room that stores has a log").to_string();
                 let id = MessageIdentity { epoch: epoch.as_str(), sequence };
-                let event = Event::MessageAck { room: self.feed.name(room), sequence, id, timestamp, duplicate };
-                let json = event.to_vec(ticket.id.as_deref());
-                self.send(ticket.client, &json);
+                match &ticket.to {
+                    Recipient::Client { id: None, .. } => {}
+                    Recipient::Client { client, id: command } => {
+                        let event = Event::MessageAck { room: self.feed.name(room), sequence, id, timestamp, duplicate };
+                        let json = event.to_vec(command.as_deref());
+                        self.send(*client, &json);
+                    }
+                    Recipient::Request(link) => self.posted(ConnId::from_bits(*link), room, sequence, duplicate),
+                }
+                if let Some(told) = ticket.told.filter(|_| !duplicate) {
+                    self.tell_both(now, &told, room, (sequence, timestamp, &id.to_string()))?;
+                }
             }
-            FeedEvent::Rejected { ticket, why } => self.reject(ticket.client, ticket.id.as_deref(), why),
+            FeedEvent::Rejected { ticket, why } => self.reject(&ticket.to, why),
             FeedEvent::Settled { room, count } => {
                 self.input(now, Input::Settled { room: RoomKey::from_bits(room.0), count })?;
             }
@@ -95,8 +146,34 @@ impl Server {
         Ok(())
     }
 
+    /// A message of a direct conversation goes to both.
+    fn tell_both(
+        &mut self,
+        now: Now,
+        told: &Told,
+        room: RoomId,
+        (sequence, timestamp, id): (u64, u64, &str),
+    ) -> Result<(), ServerError> {
+        let directory = &self.accounts.tables().directory;
+        let to = directory.get(told.pair.1).map_or("", |account| account.name.as_str());
+        let event = Event::Private {
+            id,
+            from: &told.from,
+            to,
+            content: told.content.as_deref().unwrap_or_default(),
+            timestamp,
+            room: Some(self.feed.name(room)),
+            sequence: Some(sequence),
+            nonce: told.nonce.as_deref(),
+            kind: told.target.map(|_| if told.content.is_some() { "edit" } else { "delete" }),
+            target: told.target,
+        };
+        let json = event.to_vec(None);
+        self.input(now, Input::Told { pair: told.pair, room: RoomKey::from_bits(room.0), json: &json })
+    }
+
     /// Queues a reply or a private message. A client that is away misses it; one that lets them pile up is closed.
-    fn send(&mut self, client: ClientKey, json: &[u8]) {
+    pub(super) fn send(&mut self, client: ClientKey, json: &[u8]) {
         self.send_frame(client, &Frame::text(json));
     }
 
@@ -109,13 +186,14 @@ impl Server {
         }
     }
 
-    /// Queues an ephemeral event for everybody in a room who is not slow.
+    /// Queues an ephemeral event for everybody in a room who is not slow. Event streams have messages only.
     fn broadcast(&mut self, room: RoomId, except: Option<ClientKey>, json: &[u8]) {
         let except = except.and_then(|client| self.links.connection(client)).map(links::subscriber);
         let frame = Frame::text(json);
-        let mut sink = Outgoing { net: &mut self.net };
+        let mut sink = Outgoing { net: &mut self.net, streams: &self.streams };
         for subscriber in self.feed.subscribers(room) {
-            if Some(subscriber) != except && sink.accepts(subscriber) {
+            let is_stream = self.streams.contains(links::connection(subscriber));
+            if Some(subscriber) != except && !is_stream && sink.accepts(subscriber) {
                 sink.push(subscriber, &frame);
             }
         }
@@ -124,7 +202,7 @@ impl Server {
     fn subscribe(&mut self, client: ClientKey, id: Option<&str>, room: RoomId, start: Start<'_>) {
         let Some(conn) = self.links.connection(client) else { return };
         match self.feed.subscribe(links::subscriber(conn), room, start) {
-            Err(why) => self.reject(client, id, Rejection::Log(why)),
+            Err(why) => self.reject(&Recipient::Client { client, id: id.map(Box::from) }, Rejection::Log(why)),
             Ok(position) if id.is_some() => {
                 let epoch = position.epoch.to_string();
                 let event = Event::JoinAck { room: self.feed.name(room), epoch: &epoch, head: position.head };
@@ -135,23 +213,60 @@ impl Server {
         }
     }
 
-    fn history(&mut self, client: ClientKey, room: RoomId, range: HistoryRange) {
-        match self.feed.history(room, range) {
-            Ok(frame) => self.send_frame(client, &frame),
-            Err(why) => self.reject(client, None, Rejection::Log(why)),
+    /// Makes a request's connection an event stream.
+    fn follow(&mut self, now: Now, conn: ConnId, room: RoomId, start: Start<'_>) -> Result<(), ServerError> {
+        match self.feed.follow(links::subscriber(conn), room, start) {
+            Err(why) => {
+                self.reject(&Recipient::Request(conn.to_bits()), Rejection::Log(why));
+                self.input(now, Input::Hangup { link: conn.to_bits() })?;
+            }
+            Ok((position, next, reset)) => {
+                self.start_stream(conn);
+                if let Some(why) = reset {
+                    self.net.push(conn, &streams::reset(why, &position.epoch.to_string(), next));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn history(&mut self, to: Recipient, room: RoomId, range: HistoryRange) {
+        match to {
+            Recipient::Request(link) => self.answer_history(ConnId::from_bits(link), room, range),
+            Recipient::Client { client, .. } => match self.feed.history(room, range) {
+                Ok(frame) => self.send_frame(client, &frame),
+                Err(why) => self.reject(&to, Rejection::Log(why)),
+            },
         }
     }
 
-    fn reject(&mut self, client: ClientKey, id: Option<&str>, why: Rejection) {
+    pub(super) fn reject(&mut self, to: &Recipient, why: Rejection) {
         let (code, message) = match why {
             Rejection::NonceConflict => (ErrorCode::NonceConflict, "This nonce was used with other content"),
+            Rejection::NoSuchMessage => (ErrorCode::NoSuchMessage, "There is no such message that can be changed"),
+            Rejection::NotAuthor => (ErrorCode::Forbidden, "This is somebody else's message"),
             Rejection::Log(LogError::TooLong) => (ErrorCode::TooLong, "The message is too long"),
             Rejection::Log(LogError::Full) => (ErrorCode::StorageUnavailable, "There is no space for messages"),
             Rejection::Log(LogError::Unavailable | LogError::Reserved) => {
                 (ErrorCode::StorageUnavailable, "The room's log is not available")
             }
         };
-        let json = Event::Error { code, message, retry_after_ms: None }.to_vec(id);
-        self.send(client, &json);
+        self.refuse(to, code, message);
     }
+
+    /// Tells whoever waits that something is not done.
+    pub(super) fn refuse(&mut self, to: &Recipient, code: ErrorCode, message: &str) {
+        match to {
+            Recipient::Request(link) => self.deny(ConnId::from_bits(*link), code, message, None),
+            Recipient::Client { client, id } => {
+                let json = Event::Error { code, message, retry_after_ms: None }.to_vec(id.as_deref());
+                self.send(*client, &json);
+            }
+        }
+    }
+}
+
+/// Where a cursor is to start; without a position at `otherwise`.
+fn start<'a>(since: Option<u64>, epoch: Option<&'a str>, otherwise: Start<'a>) -> Start<'a> {
+    since.map_or(otherwise, |since| Start::After { since, epoch })
 }

@@ -54,6 +54,11 @@ impl Links {
         (self.connections[client.index()] == conn.to_bits()).then_some(client)
     }
 
+    /// All connections that have a client.
+    pub fn connections(&self) -> impl Iterator<Item = ConnId> {
+        self.connections.iter().filter(|&&bits| bits != 0).map(|&bits| ConnId::from_bits(bits))
+    }
+
     /// The connection of a client.
     pub fn connection(&self, client: ClientKey) -> Option<ConnId> {
         let bits = *self.connections.get(client.index())?;

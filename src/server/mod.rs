@@ -3,14 +3,19 @@
 //! Owns: the loop, the clock reading, start and end of the process. Must never know: what a command means (chat), how a
 //! log is kept (log), how bytes travel (net). It routes; what needs a decision is an effect of somebody else's.
 
+mod api;
 mod backlog;
 mod effects;
 mod entropy;
 mod links;
+mod people;
+mod streams;
+mod work;
 
 use std::{
     io::{self, Write},
     net::SocketAddr,
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -19,24 +24,32 @@ use mio::Waker;
 use signal_hook::consts::signal::{SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
-use self::{backlog::Backlog, entropy::Entropy, links::Links};
+use self::{
+    api::Api,
+    backlog::Backlog,
+    entropy::Entropy,
+    links::Links,
+    people::PeopleTicket,
+    streams::Streams,
+    work::{Done, Work},
+};
 use crate::{
-    chat::{Chat, ClientKey, Effect, Input, Settings, Timer},
+    accounts::{self, AccountEvent, AccountId, Accounts, Attempts, Token, TokenHash, control},
+    chat::{Chat, Effect, Input, Recipient, Settings, Timer},
     clock::{Clock, Now},
-    config::{Config, Fsync},
+    config::{Config, Fsync, Healthcheck},
     feed::{Feed, FeedEvent},
-    jobs::Jobs,
+    jobs::{Jobs, Worker},
     limits,
-    log::{Options, RealDisk, Retention, Store, StoreError, SyncPolicy},
+    log::{Options, RealDisk, Retention, Store, StoreError, SyncOutcome, SyncPolicy},
+    names::UserName,
     net::{CloseReason, ConnId, Frame, NetConfig, NetEvent, Reactor, Wheel, http::Request, raise_descriptors},
     protocol::{Event, close},
-    web::{Answer, Health, Web},
+    web::{Answer, Health, Web, problem},
 };
 
 const WAKER: usize = 0;
 const SIGNALS: usize = 1;
-/// Tells the batches of rooms from others.
-const ROOMS: u8 = 0;
 
 /// Why the server could not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -60,9 +73,50 @@ pub enum ServerError {
 /// Whom the outcome of an append is for.
 #[derive(Debug)]
 struct Ticket {
-    client: ClientKey,
-    id: Option<Box<str>>,
+    to: Recipient,
+    /// The two to be told, if it is a direct conversation's.
+    told: Option<Box<Told>>,
 }
+
+/// What the two of a direct conversation are told when it is stored.
+#[derive(Debug)]
+struct Told {
+    /// The author first.
+    pair: (AccountId, AccountId),
+    from: Box<str>,
+    /// `None` if a message was taken away.
+    content: Option<Box<str>>,
+    nonce: Option<Box<str>>,
+    /// The message that was changed, if one was.
+    target: Option<u64>,
+}
+
+impl Told {
+    fn new(
+        pair: (AccountId, AccountId),
+        from: &UserName,
+        content: Option<&str>,
+        nonce: Option<&str>,
+        target: Option<u64>,
+    ) -> Box<Self> {
+        let (content, nonce) = (content.map(Box::from), nonce.map(Box::from));
+        Box::new(Self { pair, from: from.as_str().into(), content, nonce, target })
+    }
+}
+
+/// What lets whoever can read the data folder look after the accounts of a running server.
+#[derive(Debug)]
+struct Operator(TokenHash);
+
+impl Operator {
+    fn is(&self, token: &str) -> bool {
+        TokenHash::of(token) == Some(self.0)
+    }
+}
+
+/// Whose a batch is that the jobs thread syncs.
+const OF_FEED: u8 = 0;
+const OF_ACCOUNTS: u8 = 1;
 
 /// Serves until SIGTERM or SIGINT.
 ///
@@ -80,8 +134,21 @@ struct Server {
     signals: Signals,
     chat: Chat,
     feed: Feed<RealDisk, Ticket>,
+    accounts: Accounts<RealDisk, PeopleTicket>,
+    attempts: Attempts,
+    operator: Operator,
     jobs: Jobs<RealDisk>,
+    worker: Worker<ConnId, Work, Done>,
     web: Web,
+    api: Api,
+    streams: Streams,
+    data: PathBuf,
+    /// Whether anybody may make an account.
+    registration: bool,
+    /// Whether one may be here without an account.
+    guests: bool,
+    /// How long a token is good, in milliseconds.
+    token_age_ms: u64,
     /// Descriptors that the process may have.
     descriptors: usize,
     links: Links,
@@ -96,6 +163,7 @@ struct Server {
     net_events: Vec<NetEvent>,
     effects: Vec<Effect>,
     feed_events: Vec<FeedEvent<Ticket>>,
+    account_events: Vec<AccountEvent<PeopleTicket>>,
     due: Vec<Timer>,
 }
 
@@ -105,6 +173,8 @@ impl Server {
         let now = clock.now();
         let mut entropy = Entropy::default();
         let store = Store::open(RealDisk, store_options(&config, entropy.u64()?, now))?;
+        let people = accounts::Options { data: config.data.clone(), run_id: entropy.u64()?, opened: now };
+        let accounts = Accounts::open(RealDisk, people)?;
         let address = config.address();
         let descriptors = raise_descriptors();
         let mut net = Reactor::bind(address, net_config(&config, descriptors), now.monotonic_ms)
@@ -112,21 +182,28 @@ impl Server {
         let mut signals = Signals::new([SIGTERM, SIGINT])?;
         net.register(&mut signals, SIGNALS)?;
         let waker: Arc<Waker> = Arc::new(net.waker(WAKER)?);
+        let operator = Token::new(entropy.bytes()?);
+        let local = Healthcheck { port: net.local_addr().port(), bind: config.bind }.address();
+        control::write(&config.data, local, operator.reveal())?;
         announce(&config, net.local_addr());
         Ok(Self {
             clock,
             net,
             signals,
-            chat: Chat::new(Settings {
-                grace_ms: config.grace_ms,
-                heartbeat_ms: config.heartbeat_ms,
-                messages_per_second: config.rate_per_second,
-                content_bytes_max: config.content_bytes_max,
-                message_bytes_max: config.message_bytes_max(),
-            }),
+            chat: Chat::new(chat_settings(&config)),
             feed: Feed::new(store, config.linger_ms * 1_000),
-            jobs: Jobs::start(waker)?,
+            accounts,
+            attempts: Attempts::default(),
+            operator: Operator(operator.hash()),
+            jobs: Jobs::start(Arc::clone(&waker))?,
+            worker: Worker::new(waker, work::run),
             web: Web::new(config.public, config.allow_origin),
+            api: Api::default(),
+            streams: Streams::default(),
+            data: config.data,
+            registration: config.registration,
+            guests: config.guests,
+            token_age_ms: config.token_age_ms,
             descriptors,
             links: Links::default(),
             backlog: Backlog::default(),
@@ -138,6 +215,7 @@ impl Server {
             net_events: Vec::new(),
             effects: Vec::new(),
             feed_events: Vec::new(),
+            account_events: Vec::new(),
             due: Vec::new(),
         })
     }
@@ -155,10 +233,12 @@ impl Server {
         self.net_events = events;
         self.work_off(now)?;
         self.fire_timers(now)?;
+        self.end_tokens(now)?;
         // Half of what connections leave is for logs, which give it back as they come.
         let free = self.descriptors.saturating_sub(self.net.open_connections());
         self.feed.set_files_open_max((free / 2).clamp(limits::LOG_FILES_OPEN_MIN, limits::LOG_FILES_OPEN_MAX));
         self.feed.write(now, &mut self.feed_events);
+        self.accounts.write(now, &mut self.account_events);
         self.publish(now)?;
         self.net.flush(now.monotonic_ms, &mut self.net_events);
         Ok(self.is_stopping)
@@ -169,10 +249,16 @@ impl Server {
         if self.is_busy || self.backlog.is_ready() || !self.net_events.is_empty() {
             return Some(Duration::ZERO);
         }
-        let deadlines = [self.net.next_deadline_ms(), self.timers.next_deadline_ms(), self.feed.next_deadline_ms()];
+        let now = self.clock.now();
+        let deadlines = [
+            self.net.next_deadline_ms(),
+            self.timers.next_deadline_ms(),
+            self.feed.next_deadline_ms(),
+            self.accounts.next_expiry_ms(now),
+        ];
         let next_us = deadlines.into_iter().flatten().min().map(|next_ms| next_ms.saturating_mul(1_000));
         let next_us = [next_us, self.feed.lingers_until_us()].into_iter().flatten().min()?;
-        Some(Duration::from_micros(next_us.saturating_sub(self.clock.now().monotonic_us())))
+        Some(Duration::from_micros(next_us.saturating_sub(now.monotonic_us())))
     }
 
     fn on_network(&mut self, now: Now, event: NetEvent) -> Result<(), ServerError> {
@@ -184,13 +270,19 @@ impl Server {
                 self.feed.resume(links::subscriber(conn));
                 self.backlog.resume(conn);
             }
+            NetEvent::HeartbeatDue { conn } if self.streams.contains(conn) => {
+                self.net.push(conn, &streams::heartbeat());
+            }
             NetEvent::HeartbeatDue { conn } => {
                 let frame = self.heartbeat.get_or_insert_with(|| heartbeat(now));
                 self.net.push(conn, frame);
             }
             NetEvent::External { key: WAKER } => {
-                while let Some((_, outcome)) = self.jobs.try_take() {
-                    self.feed.synced(outcome, now, &mut self.feed_events);
+                while let Some((whose, outcome)) = self.jobs.try_take() {
+                    self.synced(now, whose, outcome);
+                }
+                while let Some((conn, done)) = self.worker.try_take() {
+                    self.on_work_done(now, conn, done)?;
                 }
             }
             NetEvent::External { .. } => self.is_stopping |= self.signals.pending().next().is_some(),
@@ -209,11 +301,19 @@ impl Server {
         };
         match self.web.answer(request, health) {
             Answer::Respond(response) => self.net.respond(conn, &response),
-            Answer::Upgrade { wish, subprotocol } => {
+            Answer::Upgrade { subprotocol, .. } if self.is_banned(now, conn) => {
                 self.net.upgrade(conn, subprotocol);
-                let entropy = self.entropy.bytes()?;
-                self.input(now, Input::Connect { link: conn.to_bits(), wish, entropy })?;
+                self.net.close(conn, close::BANNED, "You are banned");
             }
+            Answer::Upgrade { wish, subprotocol, token } => {
+                self.net.upgrade(conn, subprotocol);
+                let (link, entropy, token) = (conn.to_bits(), self.entropy.bytes()?, token.as_deref());
+                self.input(now, Input::Connect { link, wish, token, entropy })?;
+            }
+            Answer::Call(_) if self.is_banned(now, conn) => {
+                self.net.respond(conn, &problem::problem(403, "banned", "This address is banned"));
+            }
+            Answer::Call(asked) => self.on_call(now, conn, asked)?,
         }
         Ok(())
     }
@@ -221,6 +321,7 @@ impl Server {
     fn on_closed(&mut self, now: Now, conn: ConnId, reason: CloseReason) -> Result<(), ServerError> {
         self.backlog.remove(conn);
         self.feed.drop_subscriber(links::subscriber(conn));
+        self.drop_exchange(now, conn)?;
         let Some(client) = self.links.remove(conn) else { return Ok(()) };
         log::debug!("{client} is gone: {reason:?}");
         let goodbye = reason == CloseReason::PeerClosed { code: Some(close::NORMAL) };
@@ -237,10 +338,27 @@ impl Server {
         Ok(())
     }
 
+    /// Shows out whoever came with a token whose time is over.
+    fn end_tokens(&mut self, now: Now) -> Result<(), ServerError> {
+        if self.accounts.next_expiry_ms(now).is_none_or(|due_ms| due_ms > now.monotonic_ms) {
+            return Ok(());
+        }
+        let tokens = self.accounts.expired(now);
+        self.input(now, Input::Ended { tokens: &tokens })
+    }
+
+    /// Takes what became of a sync to whose it was.
+    fn synced(&mut self, now: Now, whose: u8, outcome: SyncOutcome) {
+        match whose {
+            OF_ACCOUNTS => self.accounts.synced(outcome, now, &mut self.account_events),
+            _ => self.feed.synced(outcome, now, &mut self.feed_events),
+        }
+    }
+
     /// Hands the core one input and does what it asks for.
     fn input(&mut self, now: Now, input: Input<'_>) -> Result<(), ServerError> {
         let mut effects = std::mem::take(&mut self.effects);
-        self.chat.handle(now, input, &mut effects);
+        self.chat.handle(now, self.accounts.tables(), input, &mut effects);
         for effect in effects.drain(..) {
             self.apply(now, effect)?;
         }
@@ -251,17 +369,38 @@ impl Server {
     /// Tells authors what became of their messages, and readers what there is to read.
     fn publish(&mut self, now: Now) -> Result<(), ServerError> {
         if let Some(batch) = self.feed.next_sync(now) {
-            self.jobs.submit(ROOMS, batch);
+            self.jobs.submit(OF_FEED, batch);
         }
+        if let Some(batch) = self.accounts.next_sync(now) {
+            self.jobs.submit(OF_ACCOUNTS, batch);
+        }
+        let mut events = std::mem::take(&mut self.account_events);
+        for event in events.drain(..) {
+            self.on_account(now, event)?;
+        }
+        self.account_events = events;
         let mut events = std::mem::take(&mut self.feed_events);
         for event in events.drain(..) {
             self.on_feed(now, event)?;
         }
         self.feed_events = events;
-        let mut sink = effects::Outgoing { net: &mut self.net };
+        let mut sink = effects::Outgoing { net: &mut self.net, streams: &self.streams };
         self.feed.deliver(&mut sink);
         self.is_busy = self.feed.pull(&mut sink);
         Ok(())
+    }
+
+    /// Writes and syncs until nothing waits any more.
+    fn settle_all(&mut self, now: Now) {
+        loop {
+            self.feed.write(now, &mut self.feed_events);
+            self.accounts.write(now, &mut self.account_events);
+            let outcome = self.jobs.wait();
+            let outcome = outcome.or_else(|| Some((OF_FEED, self.feed.next_sync(now)?.run_at_end())));
+            let outcome = outcome.or_else(|| Some((OF_ACCOUNTS, self.accounts.next_sync(now)?.run_at_end())));
+            let Some((whose, outcome)) = outcome else { return };
+            self.synced(now, whose, outcome);
+        }
     }
 
     /// Ends in good order: everything said is stored and acknowledged, everybody is told, the run is marked as clean.
@@ -270,18 +409,13 @@ impl Server {
         self.net.stop_accepting();
         let started = self.clock.now();
         self.feed.end_linger();
-        self.feed.write(started, &mut self.feed_events);
-        while let Some((_, outcome)) =
-            self.jobs.wait().or_else(|| Some((ROOMS, self.feed.next_sync(started)?.run_at_end())))
-        {
-            self.feed.synced(outcome, started, &mut self.feed_events);
-            self.feed.write(started, &mut self.feed_events);
-        }
+        self.settle_all(started);
         self.publish(started)?;
         self.net.close_all(close::GOING_AWAY, "The server is shutting down");
         self.net.flush(started.monotonic_ms, &mut self.net_events);
         // The disk comes before the peers: whoever loses patience with us now loses nothing.
-        let result = self.feed.shutdown(started);
+        let result = self.feed.shutdown(started).and(self.accounts.shutdown(started));
+        control::remove(&self.data)?;
         let deadline_ms = started.monotonic_ms + limits::SHUTDOWN_MS;
         while self.net.open_connections() > 0 {
             let now = self.clock.now();
@@ -295,6 +429,21 @@ impl Server {
             self.net.wait(Some(Duration::from_millis(next_ms.saturating_sub(now.monotonic_ms))))?;
         }
         Ok(result?)
+    }
+}
+
+/// What the core needs to know of the configuration.
+fn chat_settings(config: &Config) -> Settings {
+    let of_rate = |factor| config.rate_per_second.saturating_mul(factor);
+    Settings {
+        grace_ms: config.grace_ms,
+        heartbeat_ms: config.heartbeat_ms,
+        messages_per_second: config.rate_per_second,
+        account_messages_per_second: config.account_rate.unwrap_or(of_rate(limits::RATE_ACCOUNT_FACTOR)),
+        address_messages_per_second: config.address_rate.unwrap_or(of_rate(limits::RATE_ADDRESS_FACTOR)),
+        content_bytes_max: config.content_bytes_max,
+        message_bytes_max: config.message_bytes_max(),
+        guests: config.guests,
     }
 }
 
@@ -334,6 +483,8 @@ fn net_config(config: &Config, descriptors: usize) -> NetConfig {
         idle_close_code: close::NO_HEARTBEAT,
         write_timeout_ms: config.write_timeout_ms,
         message_bytes_max: config.message_bytes_max(),
+        body_bytes_max: limits::BODY_BYTES_MAX.max(config.message_bytes_max()),
+        connections_per_address_max: config.connections_per_address,
         connections_max: descriptors.saturating_sub(limits::DESCRIPTORS_RESERVED).max(16),
         ..NetConfig::default()
     }

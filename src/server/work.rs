@@ -8,16 +8,8 @@ use crate::{
     accounts::PasswordHash,
     chat::direct,
     log::inspect::{Brief, Inspector},
-    net::ConnId,
     passwords,
 };
-
-/// Something slow, for a request.
-#[derive(Debug)]
-pub(super) struct Job {
-    pub conn: ConnId,
-    pub work: Work,
-}
 
 /// What is to be done. Secrets are not shown by `Debug`.
 pub(super) enum Work {
@@ -42,16 +34,9 @@ impl std::fmt::Debug for Work {
     }
 }
 
-/// A job that is done.
-#[derive(Debug)]
-pub(super) struct Done {
-    pub conn: ConnId,
-    pub result: Result,
-}
-
 /// What came of it.
 #[derive(Debug)]
-pub(super) enum Result {
+pub(super) enum Done {
     /// The hash of the new password.
     Hashed(PasswordHash),
     /// Whether the password is right.
@@ -63,21 +48,20 @@ pub(super) enum Result {
 }
 
 /// Does a job. Runs on the helper thread.
-pub(super) fn run(Job { conn, work }: Job) -> Done {
+pub(super) fn run(work: Work) -> Done {
     let hash = |password: &str, salt| PasswordHash::new(passwords::hash(password, salt));
-    let result = match work {
-        Work::Hash { password, salt } => Result::Hashed(hash(&password, salt)),
+    match work {
+        Work::Hash { password, salt } => Done::Hashed(hash(&password, salt)),
         Work::Verify { password, hash } => {
             let is_right = passwords::verify(&password, hash.as_ref().map_or(passwords::DUMMY, PasswordHash::as_str));
-            Result::Verified(is_right && hash.is_some())
+            Done::Verified(is_right && hash.is_some())
         }
         Work::Replace { password, hash: so_far, new_password, salt } => {
             let is_right = passwords::verify(&password, so_far.as_str());
-            Result::Replaced(is_right.then(|| hash(&new_password, salt)))
+            Done::Replaced(is_right.then(|| hash(&new_password, salt)))
         }
-        Work::List { data, after, limit } => Result::Listed(list(&data, after.as_deref(), limit)),
-    };
-    Done { conn, result }
+        Work::List { data, after, limit } => Done::Listed(list(&data, after.as_deref(), limit)),
+    }
 }
 
 fn list(data: &Path, after: Option<&str>, limit: usize) -> Option<Vec<Brief>> {

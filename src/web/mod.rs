@@ -2,8 +2,11 @@
 //!
 //! Owns: routes, the page, the origin rule. Must never know: sockets, rooms' contents, who is connected.
 
+mod api;
+mod cors;
 mod origin;
 mod page;
+pub mod problem;
 
 use std::path::PathBuf;
 
@@ -11,6 +14,11 @@ use crate::{
     config::Origins,
     net::http::{Request, Response},
     protocol::{SUBPROTOCOL, Wish},
+};
+
+pub use self::{
+    api::{Asked, Call},
+    cors::Cors,
 };
 
 use self::page::Page;
@@ -27,7 +35,6 @@ pub struct Health {
 }
 
 /// What to do with a request.
-#[derive(Debug)]
 pub enum Answer {
     /// Send this.
     Respond(Response),
@@ -37,7 +44,11 @@ pub enum Answer {
         wish: Wish,
         /// The subprotocol to select.
         subprotocol: Option<&'static str>,
+        /// An account's token, where a program sent one along.
+        token: Option<String>,
     },
+    /// Do this, and answer when it is done.
+    Call(Asked),
 }
 
 /// The routes.
@@ -60,6 +71,9 @@ impl Web {
         if request.is_upgrade() && matches!(request.path(), "/" | "/ws") {
             return self.upgrade(request);
         }
+        if request.path().starts_with("/api/") {
+            return self.call(request);
+        }
         let response = match request.path() {
             "/ws" => text(426, "This is a WebSocket\n").header("Upgrade", "websocket"),
             "/healthz" => only_get(request, |_| healthz(health)),
@@ -71,6 +85,17 @@ impl Web {
         Answer::Respond(response)
     }
 
+    fn call(&self, request: &Request) -> Answer {
+        let Some(cors) = Cors::of(request, &self.origins) else {
+            let detail = "Pages of this origin may not call; see --allow-origin";
+            return Answer::Respond(problem::problem(403, "bad_origin", detail).header("Vary", "Origin"));
+        };
+        match api::read(request, &cors) {
+            Ok(asked) => Answer::Call(asked),
+            Err(wrong) => Answer::Respond(cors.mark(wrong)),
+        }
+    }
+
     fn upgrade(&self, request: &Request) -> Answer {
         let foreign = request.header("Origin").filter(|origin| !origin::is_own(origin, request.header("Host")));
         if let Some(origin) = foreign
@@ -79,7 +104,10 @@ impl Web {
             return Answer::Respond(text(403, "Pages of this origin may not connect; see --allow-origin\n"));
         }
         match Wish::parse(request.query()) {
-            Ok(wish) => Answer::Upgrade { wish, subprotocol: subprotocol(request) },
+            Ok(wish) => {
+                let token = api::bearer(request).map(str::to_owned);
+                Answer::Upgrade { wish, subprotocol: subprotocol(request), token }
+            }
             Err(message) => Answer::Respond(text(400, message)),
         }
     }
