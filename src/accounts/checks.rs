@@ -138,8 +138,13 @@ where
             return Err(SubmitError::Invalid("A room name has 1 to 64 characters"));
         }
         changes(!self.keeps(owner, room))?;
-        let waiting = |change: &&Change| matches!(change, Change::RoomKept { account, .. } if *account == id);
-        bounded(owner.rooms.len() + (self.pending)().filter(waiting).count(), limits::ACCOUNT_ROOMS_MAX, "rooms")
+        // Each that waits changes something, so they can be counted.
+        let rooms = (self.pending)().fold(owner.rooms.len(), |rooms, change| match change {
+            Change::RoomKept { account, .. } if *account == id => rooms + 1,
+            Change::RoomDropped { account, .. } if *account == id => rooms - 1,
+            _ => rooms,
+        });
+        bounded(rooms, limits::ACCOUNT_ROOMS_MAX, "rooms")
     }
 
     fn direct_begun(&self, one: AccountId, other: AccountId) -> Result<(), SubmitError> {

@@ -29,3 +29,8 @@ pub use tokens::{TokenInfo, Tokens};
 pub use types::{
     Account, AccountEvent, AccountId, Ban, BanTarget, Change, PasswordHash, Role, SubmitError, TokenId, network,
 };
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
