@@ -234,6 +234,8 @@ impl Server {
         self.work_off(now)?;
         self.fire_timers(now)?;
         self.end_tokens(now)?;
+        // One change may lead to the next, which is to be written in this turn.
+        self.tell_changes(now)?;
         // Half of what connections leave is for logs, which give it back as they come.
         let free = self.descriptors.saturating_sub(self.net.open_connections());
         self.feed.set_files_open_max((free / 2).clamp(limits::LOG_FILES_OPEN_MIN, limits::LOG_FILES_OPEN_MAX));
@@ -286,7 +288,11 @@ impl Server {
                 }
             }
             NetEvent::External { .. } => self.is_stopping |= self.signals.pending().next().is_some(),
-            NetEvent::Control { .. } => {}
+            NetEvent::Control { conn, count } => {
+                if let Some(client) = self.links.client(conn) {
+                    self.input(now, Input::Control { client, count })?;
+                }
+            }
             NetEvent::Binary { .. } => unreachable!("binary messages are refused below"),
             NetEvent::Opened { .. } | NetEvent::DialFailed { .. } => unreachable!("the server dials nobody"),
         }
@@ -347,6 +353,16 @@ impl Server {
         self.input(now, Input::Ended { tokens: &tokens })
     }
 
+    /// Tells those who wait what became of changes of accounts.
+    fn tell_changes(&mut self, now: Now) -> Result<(), ServerError> {
+        let mut events = std::mem::take(&mut self.account_events);
+        for event in events.drain(..) {
+            self.on_account(now, event)?;
+        }
+        self.account_events = events;
+        Ok(())
+    }
+
     /// Takes what became of a sync to whose it was.
     fn synced(&mut self, now: Now, whose: u8, outcome: SyncOutcome) {
         match whose {
@@ -374,11 +390,7 @@ impl Server {
         if let Some(batch) = self.accounts.next_sync(now) {
             self.jobs.submit(OF_ACCOUNTS, batch);
         }
-        let mut events = std::mem::take(&mut self.account_events);
-        for event in events.drain(..) {
-            self.on_account(now, event)?;
-        }
-        self.account_events = events;
+        self.tell_changes(now)?;
         let mut events = std::mem::take(&mut self.feed_events);
         for event in events.drain(..) {
             self.on_feed(now, event)?;
