@@ -9,8 +9,8 @@ mod wish;
 
 pub use command::{BadCommand, Command, CommandId, HistoryRange, Request, parse};
 pub use event::{
-    AccountView, Announcement, DirectView, Event, Limits, Member, MessageIdentity, Reset, Serial, StoredMessage, encode_message, history_frame,
-    recorded,
+    AccountView, Announcement, DirectView, Event, Limits, Member, MessageIdentity, Reset, Serial, StoredMessage,
+    encode_message, history_frame, recorded,
 };
 pub use wish::Wish;
 

@@ -13,8 +13,8 @@ use roomlog::config::options::OptionSpec;
 use roomlog::config::{BENCH, Bench, Config, FIGURES, HEALTHCHECK, LATENCIES, QUANTILES, SERVE, Unit};
 use roomlog::limits;
 use roomlog::protocol::{
-    Announcement, Command, ErrorCode, Event, Limits, Member, MessageIdentity, Reset, Serial, StoredMessage,
-    encode_message, history_frame, parse,
+    AccountView, Announcement, Command, DirectView, ErrorCode, Event, Limits, Member, MessageIdentity, Reset, Serial,
+    StoredMessage, encode_message, history_frame, parse,
 };
 
 fn read(path: &str) -> String {
@@ -46,8 +46,24 @@ fn compact(text: &str) -> String {
 }
 
 /// Every command. A new one does not compile until it has a name, and fails until it is in the document.
-const COMMANDS: [&str; 11] =
-    ["hello", "join", "leave", "message", "presence", "status", "history", "typing", "private", "ping", "heartbeat"];
+const COMMANDS: [&str; 16] = [
+    "hello",
+    "join",
+    "leave",
+    "message",
+    "edit",
+    "delete",
+    "presence",
+    "status",
+    "history",
+    "typing",
+    "private",
+    "kick",
+    "ban",
+    "unban",
+    "ping",
+    "heartbeat",
+];
 
 fn command_name(command: &Command<'_>) -> &'static str {
     match command {
@@ -55,6 +71,11 @@ fn command_name(command: &Command<'_>) -> &'static str {
         Command::Join { .. } => "join",
         Command::Leave { .. } => "leave",
         Command::Message { .. } => "message",
+        Command::Edit { .. } => "edit",
+        Command::Delete { .. } => "delete",
+        Command::Kick { .. } => "kick",
+        Command::Ban { .. } => "ban",
+        Command::Unban { .. } => "unban",
         Command::Presence { .. } => "presence",
         Command::Status { .. } => "status",
         Command::History { .. } => "history",
@@ -147,24 +168,30 @@ fn events() -> Vec<(&'static str, Option<&'static str>, Event<'static>)> {
         |duplicate| Event::MessageAck { room: "general", sequence: 42, id: identity(42), timestamp: NOW, duplicate };
     let error = |code, message, retry_after_ms| Event::Error { code, message, retry_after_ms };
     let slow_down = error(ErrorCode::RateLimited, "Too many messages; slow down", Some(50));
-    let private = Event::Private {
-        id: serial(8),
+    let private = |id, room, sequence| Event::Private {
+        id,
         from: "alice",
         to: "bob",
         content: "lunch?",
         timestamp: NOW,
+        room,
+        sequence,
         nonce: Some("a4"),
+        kind: None,
+        target: None,
     };
     let status = Event::Status { room: "general", user: "bob", status: "away", last_seen: NOW };
     let session = "0.5f0c7e1b94d24a6c8e3b6d1fa2907c55";
     vec![
         ("connected", None, Event::connected("c0-1", "alice", session, limits::HEARTBEAT_MS, limits)),
+        ("connected-account", None, connected_account(session, limits)),
         ("presence", None, Event::Presence { room: "general", users: &[ALICE, BOB], count: 2, more: false }),
         ("presence-large", None, Event::Presence { room: "lobby", users: &[], count: 2_317, more: true }),
         ("status", None, status),
         ("announcement", None, Event::announcement("general", "bob", Announcement::Join, 42, serial(7))),
         ("typing", None, Event::Typing { room: "general", user: "bob", is_typing: true }),
-        ("private", None, private),
+        ("private", None, private("~1790000000000-8", None, None)),
+        ("private-kept", None, private("9c1f04e2b7a65d38:7", Some("@dm:1-3"), Some(7))),
         ("ack-message", Some("7"), ack(false)),
         ("ack-message-duplicate", Some("8"), ack(true)),
         ("ack-join", Some(r#""j1""#), Event::JoinAck { room: "general", epoch: EPOCH, head: 42 }),
@@ -175,6 +202,15 @@ fn events() -> Vec<(&'static str, Option<&'static str>, Event<'static>)> {
         ("heartbeat", None, Event::Heartbeat { timestamp: NOW }),
         ("pong", None, Event::Pong { timestamp: None }),
     ]
+}
+
+fn connected_account(session: &'static str, limits: Limits) -> Event<'static> {
+    let mut event = Event::connected("c0-1", "alice", session, limits::HEARTBEAT_MS, limits);
+    if let Event::Connected { account, .. } = &mut event {
+        let direct = vec![DirectView { room: "@dm:1-3".into(), user: "bob" }];
+        *account = Some(AccountView { role: "member", rooms: vec!["general", "random"], direct });
+    }
+    event
 }
 
 fn message(sequence: u64, user: &str, content: &str, nonce: Option<&str>) -> Vec<u8> {
@@ -223,7 +259,7 @@ fn the_examples_are_compared_without_white_space_between_tokens_only() {
 }
 
 /// Every error code. A new one does not compile until it has a place here, and fails until it is in the document.
-const ERROR_CODES: [ErrorCode; 15] = [
+const ERROR_CODES: [ErrorCode; 18] = [
     ErrorCode::BadRequest,
     ErrorCode::UnknownType,
     ErrorCode::BadRoom,
@@ -238,6 +274,9 @@ const ERROR_CODES: [ErrorCode; 15] = [
     ErrorCode::RateLimited,
     ErrorCode::NonceConflict,
     ErrorCode::NoSuchUser,
+    ErrorCode::NoSuchMessage,
+    ErrorCode::Forbidden,
+    ErrorCode::Banned,
     ErrorCode::StorageUnavailable,
 ];
 
@@ -257,7 +296,10 @@ fn place(code: ErrorCode) -> usize {
         ErrorCode::RateLimited => 11,
         ErrorCode::NonceConflict => 12,
         ErrorCode::NoSuchUser => 13,
-        ErrorCode::StorageUnavailable => 14,
+        ErrorCode::NoSuchMessage => 14,
+        ErrorCode::Forbidden => 15,
+        ErrorCode::Banned => 16,
+        ErrorCode::StorageUnavailable => 17,
     }
 }
 
@@ -298,6 +340,26 @@ fn the_bounds_in_the_text_are_those_in_force() {
                 limits::RATE_PER_SECOND * limits::RATE_BURST_FACTOR
             ),
         ),
+        ("Messages of an account", {
+            let rate = limits::RATE_PER_SECOND * limits::RATE_ACCOUNT_FACTOR;
+            format!("{} a second, {} at once", rate, rate * limits::RATE_BURST_FACTOR)
+        }),
+        ("Messages and requests of an address", {
+            let rate = u64::from(limits::RATE_PER_SECOND * limits::RATE_ADDRESS_FACTOR);
+            format!("{} a second, {} at once", grouped(rate), grouped(rate * u64::from(limits::RATE_BURST_FACTOR)))
+        }),
+        ("Other commands and control frames", {
+            let rate = limits::RATE_PER_SECOND * limits::RATE_COMMANDS_FACTOR;
+            format!("{} a second, {} at once", rate, rate * limits::RATE_BURST_FACTOR)
+        }),
+        ("Connections of an address", grouped(limits::CONNECTIONS_PER_ADDRESS_MAX as u64)),
+        ("Password", format!("{}–{} characters", limits::PASSWORD_CHARS_MIN, limits::PASSWORD_CHARS_MAX)),
+        ("Logins of an account", limits::TOKENS_PER_ACCOUNT_MAX.to_string()),
+        ("Rooms that an account keeps", limits::ACCOUNT_ROOMS_MAX.to_string()),
+        ("Request body", kib(limits::BODY_BYTES_MAX)),
+        ("Reason of a kick or ban", format!("{} bytes", limits::REASON_BYTES_MAX)),
+        ("Typing", format!("one in {} for a user in a room", seconds(limits::TYPING_INTERVAL_MS))),
+        ("Typing without a word", seconds(limits::TYPING_MS)),
         ("Refused messages", format!("{} more than accepted", limits::RATE_ABUSE_MAX)),
         ("Request head", format!("{}, {}", kib(limits::HEAD_BYTES_MAX), seconds(limits::HANDSHAKE_TIMEOUT_MS))),
         ("Silence", seconds(limits::OFFLINE_TIMEOUT_MS)),

@@ -60,9 +60,7 @@ impl Chat {
             Command::Delete { room, sequence: target } => {
                 self.change(from, id, &Change { room: &room, target, content: None, nonce: None }, step)
             }
-            Command::Private { to, content, nonce } => {
-                self.private(from, id, (&to, &content, nonce.as_deref()), step)
-            }
+            Command::Private { to, content, nonce } => self.private(from, id, (&to, &content, nonce.as_deref()), step),
             other => {
                 self.check_commands(client, step)?;
                 self.carry_out(client, id, other, step)
@@ -70,13 +68,7 @@ impl Chat {
         }
     }
 
-    fn carry_out(
-        &mut self,
-        client: ClientKey,
-        id: Option<&str>,
-        command: Command<'_>,
-        step: &mut Step<'_>,
-    ) -> Outcome {
+    fn carry_out(&mut self, client: ClientKey, id: Option<&str>, command: Command<'_>, step: &mut Step<'_>) -> Outcome {
         match command {
             Command::Join { room, since, epoch, username } => {
                 if let Some(name) = username {

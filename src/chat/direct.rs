@@ -39,7 +39,17 @@ mod tests {
         assert_eq!((room(a, b), room(b, a)), ("@dm:3-1f".to_owned(), "@dm:3-1f".to_owned()));
         assert_eq!(pair("@dm:3-1f"), Some((a, b)));
         assert_eq!(pair(&room(a, a)), Some((a, a)));
-        for name in ["@dm:1f-3", "@dm:03-1f", "@dm:3-1F", "@dm:+3-1f", "@dm:3", "@dm:-", "@dm:3-1f ", "dm:3-1f", "@dm:3-1ffffffff"] {
+        for name in [
+            "@dm:1f-3",
+            "@dm:03-1f",
+            "@dm:3-1F",
+            "@dm:+3-1f",
+            "@dm:3",
+            "@dm:-",
+            "@dm:3-1f ",
+            "dm:3-1f",
+            "@dm:3-1ffffffff",
+        ] {
             assert_eq!(pair(name), None, "{name}");
         }
         assert!(is_reserved("@dm:1f-3") && !is_reserved("@dmitri"));

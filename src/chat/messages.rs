@@ -162,13 +162,7 @@ impl Chat {
 
     /// Sends what was said between two accounts to each of their devices that has not joined the room: those that have
     /// get it from the log.
-    pub(super) fn tell_both(
-        &mut self,
-        pair: (AccountId, AccountId),
-        room: RoomKey,
-        json: &[u8],
-        step: &mut Step<'_>,
-    ) {
+    pub(super) fn tell_both(&mut self, pair: (AccountId, AccountId), room: RoomKey, json: &[u8], step: &mut Step<'_>) {
         let mut accounts = vec![pair.0, pair.1];
         accounts.dedup();
         for account in accounts.into_iter().filter_map(|id| step.accounts.directory.get(id)) {

@@ -25,14 +25,10 @@ mod users;
 use std::collections::HashMap;
 
 pub use clients::ClientKey;
-pub use interface::{
-    AddressIndex, Departure, Effect, Entropy, Input, LinkId, Recipient, Settings, Timer, Typist,
-};
+pub use interface::{AddressIndex, Departure, Effect, Entropy, Input, LinkId, Recipient, Settings, Timer, Typist};
 pub use rooms::RoomKey;
 
-use self::{
-    allowance::Allowances, clients::Clients, requests::Listener, rooms::Rooms, typing::Typing, users::Users,
-};
+use self::{allowance::Allowances, clients::Clients, requests::Listener, rooms::Rooms, typing::Typing, users::Users};
 use crate::{
     accounts::{Tables, TokenId},
     clock::Now,

@@ -64,13 +64,7 @@ impl Chat {
         Ok(())
     }
 
-    pub(super) fn unban(
-        &mut self,
-        client: ClientKey,
-        id: Option<&str>,
-        whom: &str,
-        step: &mut Step<'_>,
-    ) -> Outcome {
+    pub(super) fn unban(&mut self, client: ClientKey, id: Option<&str>, whom: &str, step: &mut Step<'_>) -> Outcome {
         self.check_admin(client, step.accounts)?;
         let to = Recipient::Client { client, id: id.map(Box::from) };
         step.push(Effect::Unban { to, whom: whom.into() });

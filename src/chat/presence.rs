@@ -30,11 +30,7 @@ pub(super) enum Standing {
 }
 
 /// `connections`: for each device whether it is connected, and if not until when it may come back.
-pub(super) fn standing(
-    connections: impl IntoIterator<Item = (bool, u64)>,
-    is_away: bool,
-    now_ms: u64,
-) -> Standing {
+pub(super) fn standing(connections: impl IntoIterator<Item = (bool, u64)>, is_away: bool, now_ms: u64) -> Standing {
     let mut until_ms = 0;
     for (is_connected, held_until_ms) in connections {
         if is_connected {
@@ -66,13 +62,7 @@ impl Chat {
     }
 
     /// Counts a client of a user in; `newcomer` is shown who is there first.
-    pub(super) fn enter_as(
-        &mut self,
-        user: UserKey,
-        room: RoomKey,
-        newcomer: Option<ClientKey>,
-        step: &mut Step<'_>,
-    ) {
+    pub(super) fn enter_as(&mut self, user: UserKey, room: RoomKey, newcomer: Option<ClientKey>, step: &mut Step<'_>) {
         let is_new = self.add_to_room(user, room);
         if let Some(key) = newcomer {
             self.send_presence(key, room, step);
@@ -167,12 +157,7 @@ impl Chat {
     }
 
     /// The members changed: tell them now, or when the last time is a second ago.
-    pub(super) fn touch_presence(
-        &mut self,
-        key: RoomKey,
-        except: Option<ClientKey>,
-        step: &mut Step<'_>,
-    ) {
+    pub(super) fn touch_presence(&mut self, key: RoomKey, except: Option<ClientKey>, step: &mut Step<'_>) {
         let room = self.rooms.get_mut(key);
         if room.presence_pending || room.users.is_empty() {
             return;

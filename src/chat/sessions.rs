@@ -63,17 +63,20 @@ impl Chat {
     ) -> Result<ClientKey, Rejected> {
         let (guest, secret) = entropy.split_first_chunk().expect("it is longer");
         let (guest, secret) = (u32::from_le_bytes(*guest), secret.try_into().expect("the rest is a secret"));
-        let login = token.map(|token| step.accounts.tokens.find(token, step.now).ok_or((close::LOG_IN, "Log in again")));
+        let login =
+            token.map(|token| step.accounts.tokens.find(token, step.now).ok_or((close::LOG_IN, "Log in again")));
         let login = login.transpose()?;
         if !self.settings.guests && login.is_none() && (wish.user.is_some() || !wish.rooms.is_empty()) {
             return Err((close::LOG_IN, LOG_IN));
         }
         let name = match wish.user.as_deref().filter(|_| login.is_none()) {
-            Some(name) => self.free_name(name, None, step.accounts, step.now).map_err(|refusal| match refusal.code {
-                ErrorCode::Banned => (close::BANNED, BANNED),
-                ErrorCode::BadName => (close::POLICY, "This name cannot be used"),
-                _ => (close::POLICY, TAKEN),
-            })?,
+            Some(name) => {
+                self.free_name(name, None, step.accounts, step.now).map_err(|refusal| match refusal.code {
+                    ErrorCode::Banned => (close::BANNED, BANNED),
+                    ErrorCode::BadName => (close::POLICY, "This name cannot be used"),
+                    _ => (close::POLICY, TAKEN),
+                })?
+            }
             None => self.users.guest_name(guest, |name| step.accounts.directory.by_name(name.as_str()).is_none()),
         };
         let identity = Identity::Guest { since_ms: self.latest_unix_ms };
@@ -333,7 +336,8 @@ impl Chat {
                 return self.move_client(client, owner, step);
             }
             // A guest took the name, or one that is taken for it, before it was registered.
-            let name = self.users.guest_name(account.id.0, |name| step.accounts.directory.by_name(name.as_str()).is_none());
+            let name =
+                self.users.guest_name(account.id.0, |name| step.accounts.directory.by_name(name.as_str()).is_none());
             self.rename_user(owner, name, step);
             self.users.get_mut(owner).set_identity(Identity::Guest { since_ms: self.latest_unix_ms });
             let told: Vec<ClientKey> = self.users.get(owner).clients.to_vec();

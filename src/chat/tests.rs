@@ -232,7 +232,9 @@ fn a_room_with_an_append_in_flight_outlives_its_members() {
     let alice = scene.named("alice");
     scene.join(alice, "r");
     let effects = scene.say(alice, r#"{"type":"message","room":"r","content":"hi","id":9}"#);
-    let Effect::Append { room, ref to, ref user, ref content, pair: None, .. } = effects[0] else { panic!("{effects:?}") };
+    let Effect::Append { room, ref to, ref user, ref content, pair: None, .. } = effects[0] else {
+        panic!("{effects:?}")
+    };
     assert_eq!(*to, Recipient::Client { client: alice, id: Some("9".into()) });
     assert_eq!((user.as_str(), &**content), ("alice", "hi"));
     let left = scene.say(alice, r#"{"type":"leave","room":"r"}"#);

@@ -169,9 +169,8 @@ impl Users {
     pub fn guest_name(&self, seed: u32, is_free: impl Fn(&UserName) -> bool) -> UserName {
         let mut numbers = (0..=u32::MAX).map(|step| seed.wrapping_add(step));
         let name = |number| names::user(&format!("user_{number:08x}")).expect("guest names follow the rules");
-        let free = numbers.find_map(|number| {
-            Some(name(number)).filter(|name| self.owner_of(name).is_none() && is_free(name))
-        });
+        let free =
+            numbers.find_map(|number| Some(name(number)).filter(|name| self.owner_of(name).is_none() && is_free(name)));
         free.expect("fewer users than guest names")
     }
 

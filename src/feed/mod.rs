@@ -590,14 +590,28 @@ impl Stored {
 #[cfg(test)]
 mod tests;
 
-pub struct Amendment<'a> { pub user: &'a str, pub target: u64, pub content: Option<&'a str>, pub nonce: Option<&'a str>, pub author: Option<Author<'a>> }
-pub struct Author<'a> { pub user: &'a str, pub since_ms: u64 }
+pub struct Amendment<'a> {
+    pub user: &'a str,
+    pub target: u64,
+    pub content: Option<&'a str>,
+    pub nonce: Option<&'a str>,
+    pub author: Option<Author<'a>>,
+}
+pub struct Author<'a> {
+    pub user: &'a str,
+    pub since_ms: u64,
+}
 impl<D: Disk, T> Feed<D, T> {
     pub fn amend(&mut self, id: RoomId, _a: &Amendment<'_>, _now: Now, ticket: T, events: &mut Vec<FeedEvent<T>>) {
         events.push(FeedEvent::Rejected { ticket, why: Rejection::NoSuchMessage });
         events.push(FeedEvent::Settled { room: id, count: 1 });
     }
-    pub fn follow(&mut self, who: SubscriberId, id: RoomId, start: Start<'_>) -> Result<(Position, u64, Option<crate::protocol::Reset>), LogError> {
+    pub fn follow(
+        &mut self,
+        who: SubscriberId,
+        id: RoomId,
+        start: Start<'_>,
+    ) -> Result<(Position, u64, Option<crate::protocol::Reset>), LogError> {
         let log = self.room(id).log?;
         let position = self.store.position(log);
         let start = if start == Start::Head { Start::After { since: position.head, epoch: None } } else { start };

@@ -319,7 +319,12 @@ fn note_damage(found: &mut Vec<Found>, segment: u64, offset: u64, bytes: u64, is
 }
 
 #[derive(Debug)]
-pub struct Brief { pub name: String, pub head: u64, pub epoch: Option<Epoch>, pub last_timestamp: Option<u64> }
+pub struct Brief {
+    pub name: String,
+    pub head: u64,
+    pub epoch: Option<Epoch>,
+    pub last_timestamp: Option<u64>,
+}
 impl Inspector {
     pub fn names_after(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, StoreError> {
         let rooms = self.rooms()?;

@@ -74,9 +74,7 @@ impl Server {
             return Ok(());
         }
         match call {
-            Call::Rooms { .. } | Call::Read { .. } | Call::Listen { .. }
-                if caller == Caller::Guest && !self.guests =>
-            {
+            Call::Rooms { .. } | Call::Read { .. } | Call::Listen { .. } if caller == Caller::Guest && !self.guests => {
                 self.answer(conn, problem::unauthorized("Guests are not allowed here"));
             }
             Call::Rooms { after, limit } => self.list_rooms(conn, after, limit),
@@ -224,9 +222,8 @@ impl Server {
             }
         }
         let known: std::collections::HashSet<String> = rows.iter().map(|row| row.room.clone()).collect();
-        let in_range = |name: &str| {
-            after.is_none_or(|after| name > after) && bound.as_deref().is_none_or(|bound| name <= bound)
-        };
+        let in_range =
+            |name: &str| after.is_none_or(|after| name > after) && bound.as_deref().is_none_or(|bound| name <= bound);
         let silent = self.chat.rooms().filter(|(_, name, _)| !direct::is_reserved(name) && in_range(name));
         rows.extend(silent.filter(|(_, name, _)| !known.contains(*name)).map(|(_, name, members)| RoomRow {
             room: name.to_owned(),

@@ -125,7 +125,8 @@ impl Server {
                 match &ticket.to {
                     Recipient::Client { id: None, .. } => {}
                     Recipient::Client { client, id: command } => {
-                        let event = Event::MessageAck { room: self.feed.name(room), sequence, id, timestamp, duplicate };
+                        let event =
+                            Event::MessageAck { room: self.feed.name(room), sequence, id, timestamp, duplicate };
                         let json = event.to_vec(command.as_deref());
                         self.send(*client, &json);
                     }

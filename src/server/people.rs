@@ -12,9 +12,7 @@ use super::{
     work::{Done, Work},
 };
 use crate::{
-    accounts::{
-        AccountEvent, AccountId, BanTarget, Change, PasswordHash, Role, SubmitError, Token, TokenId,
-    },
+    accounts::{AccountEvent, AccountId, BanTarget, Change, PasswordHash, Role, SubmitError, Token, TokenId},
     chat::{Input, LinkId, Recipient},
     clock::Now,
     names::{self, UserName},
@@ -29,13 +27,27 @@ use crate::{
 pub(super) enum Next {
     Nothing,
     /// Make an account with the hash.
-    Register { user: UserName, role: Role, session: Option<String> },
+    Register {
+        user: UserName,
+        role: Role,
+        session: Option<String>,
+    },
     /// Issue a token, if the password was right.
-    LogIn { account: Option<AccountId>, name: String },
+    LogIn {
+        account: Option<AccountId>,
+        name: String,
+    },
     /// Set the hash as the password of an account; its owner's token goes on.
-    SetPassword { account: AccountId, keep: Option<TokenId>, role: Option<Role> },
+    SetPassword {
+        account: AccountId,
+        keep: Option<TokenId>,
+        role: Option<Role>,
+    },
     /// Answer with the rooms.
-    List { after: Option<String>, limit: usize },
+    List {
+        after: Option<String>,
+        limit: usize,
+    },
 }
 
 /// Who waits for a change, and for what answer.
@@ -45,7 +57,11 @@ pub(super) enum PeopleTicket {
     /// A new account's owner, who gets a token next.
     Registered(ConnId),
     /// Who gets this token.
-    Issued { conn: ConnId, token: Token, status: u16 },
+    Issued {
+        conn: ConnId,
+        token: Token,
+        status: u16,
+    },
     /// A request whose answer has nothing in it.
     Done(ConnId),
     /// Who banned, or lifted a ban.
@@ -150,7 +166,8 @@ impl Server {
     ) -> Result<(), ServerError> {
         let is_admin = self.api.exchanges.get(&conn).is_some_and(|exchange| self.is_admin(exchange.caller));
         if !is_admin && (!self.registration || role.is_some()) {
-            let detail = if self.registration { "Only administrators give roles" } else { "Ask the operator for an account" };
+            let detail =
+                if self.registration { "Only administrators give roles" } else { "Ask the operator for an account" };
             self.answer(conn, problem::problem(403, "forbidden", detail));
             return Ok(());
         }
@@ -206,13 +223,7 @@ impl Server {
         }
     }
 
-    fn logged_in(
-        &mut self,
-        now: Now,
-        conn: ConnId,
-        account: Option<AccountId>,
-        name: &str,
-    ) -> Result<(), ServerError> {
+    fn logged_in(&mut self, now: Now, conn: ConnId, account: Option<AccountId>, name: &str) -> Result<(), ServerError> {
         let Some(account) = account else {
             self.answer(conn, problem::problem(401, "bad_login", "Name or password are wrong"));
             return Ok(());
@@ -322,9 +333,9 @@ impl Server {
     }
 
     fn list_bans(&mut self, now: Now, conn: ConnId) {
-        let bans = self.accounts.tables().bans.iter(now).map(|ban| {
-            value!({"whom": ban.target.to_string(), "until": ban.until_ms, "reason": ban.reason, "by": ban.by})
-        });
+        let bans = self.accounts.tables().bans.iter(now).map(
+            |ban| value!({"whom": ban.target.to_string(), "until": ban.until_ms, "reason": ban.reason, "by": ban.by}),
+        );
         let bans: Vec<_> = bans.collect();
         self.answer_json(conn, &value!(bans));
     }
@@ -385,7 +396,8 @@ impl Server {
         match moderator {
             Some(Recipient::Client { client, id }) if is_done => self.acknowledge(client, id.as_deref()),
             Some(to) => {
-                let code = if why == SubmitError::UnknownBan { ErrorCode::NoSuchUser } else { ErrorCode::StorageUnavailable };
+                let code =
+                    if why == SubmitError::UnknownBan { ErrorCode::NoSuchUser } else { ErrorCode::StorageUnavailable };
                 self.refuse(&to, code, &why.to_string());
             }
             None => {}
@@ -478,7 +490,9 @@ fn parse_role(role: Option<&str>) -> Result<Option<Role>, &'static str> {
 fn refusal(why: &SubmitError) -> Response {
     let detail = why.to_string();
     match why {
-        SubmitError::NameTaken | SubmitError::LookAlike(_) => problem::refused(ErrorCode::NameTaken, "This name is taken", None),
+        SubmitError::NameTaken | SubmitError::LookAlike(_) => {
+            problem::refused(ErrorCode::NameTaken, "This name is taken", None)
+        }
         SubmitError::Invalid(_) => problem::problem(422, "bad_request", &detail),
         SubmitError::UnknownAccount | SubmitError::UnknownBan => problem::refused(ErrorCode::NoSuchUser, &detail, None),
         SubmitError::UnknownToken => problem::unauthorized(&detail),

@@ -87,7 +87,8 @@ fn push_message(object: &[u8], out: &mut Vec<u8>) {
 
 /// What is no message is a history frame that tells of a gap.
 fn push_other(payload: &[u8], out: &mut Vec<u8>) {
-    let Some(data) = payload.strip_prefix(br#"{"type":"history","data":"#).and_then(|rest| rest.strip_suffix(b"}")) else {
+    let Some(data) = payload.strip_prefix(br#"{"type":"history","data":"#).and_then(|rest| rest.strip_suffix(b"}"))
+    else {
         return;
     };
     out.extend_from_slice(b"event: history\n");

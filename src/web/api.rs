@@ -264,7 +264,11 @@ fn body<'a, T: Deserialize<'a>>(request: &'a Request) -> Result<T, Wrong> {
     }
     serde_json::from_slice(request.body()).map_err(|error| {
         // Without the text of the error: it may quote a part of the body, which may be a password.
-        let what = if error.is_data() { "The body lacks a field, or has one of the wrong type" } else { "The body is not JSON" };
+        let what = if error.is_data() {
+            "The body lacks a field, or has one of the wrong type"
+        } else {
+            "The body is not JSON"
+        };
         problem(400, "bad_request", what)
     })
 }

@@ -69,11 +69,9 @@ fn status(code: ErrorCode) -> u16 {
         ErrorCode::NotSubscribed | ErrorCode::Forbidden | ErrorCode::Banned => 403,
         ErrorCode::NoSuchUser | ErrorCode::NoSuchMessage => 404,
         ErrorCode::NameTaken | ErrorCode::NonceConflict => 409,
-        ErrorCode::BadRoom
-        | ErrorCode::BadName
-        | ErrorCode::Empty
-        | ErrorCode::TooLong
-        | ErrorCode::TooManyRooms => 422,
+        ErrorCode::BadRoom | ErrorCode::BadName | ErrorCode::Empty | ErrorCode::TooLong | ErrorCode::TooManyRooms => {
+            422
+        }
         ErrorCode::RateLimited => 429,
         ErrorCode::StorageUnavailable => 503,
     }
@@ -88,8 +86,12 @@ mod tests {
         let response = refused(ErrorCode::RateLimited, "Slow down", Some(1_001));
         assert_eq!(response.status(), 429);
         let text = String::from_utf8(response.encoded()).expect("text");
-        assert!(text.contains("Content-Type: application/problem+json\r\n") && text.contains("Retry-After: 2\r\n"), "{text}");
-        let body: serde_json::Value = serde_json::from_str(text.split("\r\n\r\n").nth(1).expect("a body")).expect("JSON");
+        assert!(
+            text.contains("Content-Type: application/problem+json\r\n") && text.contains("Retry-After: 2\r\n"),
+            "{text}"
+        );
+        let body: serde_json::Value =
+            serde_json::from_str(text.split("\r\n\r\n").nth(1).expect("a body")).expect("JSON");
         let fields = serde_json::json!({"type": "about:blank", "title": "Too Many Requests", "status": 429,
             "detail": "Slow down", "code": "rate_limited", "retryAfterMs": 1001});
         assert_eq!(body, fields);
