@@ -31,6 +31,6 @@ pub use types::{
 };
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

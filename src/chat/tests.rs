@@ -4,9 +4,11 @@ use serde_json::Value;
 
 use super::{Chat, ClientKey, Departure, Effect, Input, Recipient, RoomKey, Settings, Timer, direct};
 use crate::{
-    accounts::{AccountEvent, AccountId, Accounts, BanTarget, Change, Options, PasswordHash, Role, Token, TokenId},
+    accounts::{
+        AccountEvent, AccountId, BanTarget, Change, PasswordHash, Role, Token, TokenId,
+        testing::{self, Ledger},
+    },
     clock::Now,
-    log::sim::SimDisk,
     names,
     protocol::{self, Announcement, ErrorCode, HistoryRange, Wish},
 };
@@ -25,7 +27,7 @@ const SETTINGS: Settings = Settings {
 /// A chat, a clock, and the timers that the chat asked for.
 struct Scene {
     chat: Chat,
-    accounts: Accounts<SimDisk, ()>,
+    accounts: Ledger,
     now: Now,
     links: u64,
     timers: Vec<(u64, Timer)>,
@@ -38,21 +40,15 @@ impl Scene {
 
     fn with(settings: Settings) -> Self {
         let now = Now::at(5, 1_000);
-        let options = Options { data: "data".into(), run_id: 7, opened: now };
-        let accounts = Accounts::open(SimDisk::new(), options).expect("an empty disk");
+        let accounts = testing::open(&testing::disk(), 7, now);
         Self { chat: Chat::new(settings), accounts, now, links: 0, timers: Vec::new() }
     }
 
-    /// Writes a change down, and gives it with its numbers, and the tokens that it ends.
     fn settle(&mut self, change: Change) -> (Change, Vec<TokenId>) {
-        let mut events = Vec::new();
-        self.accounts.submit(change, (), self.now).expect("a change that makes sense");
-        self.accounts.write(self.now, &mut events);
-        let outcome = self.accounts.next_sync(self.now).expect("something to sync").run();
-        self.accounts.synced(outcome, self.now, &mut events);
-        match events.pop() {
+        self.accounts.submit(change, 0, self.now).expect("a change that makes sense");
+        match testing::commit(&mut self.accounts, self.now).pop() {
             Some(AccountEvent::Settled { change, ended, .. }) => (change, ended),
-            other => panic!("{other:?}"),
+            other => panic!("not settled: {other:?}"),
         }
     }
 
