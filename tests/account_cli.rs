@@ -188,6 +188,25 @@ fn answer(status: &str, body: &str) -> String {
     format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len())
 }
 
+/// A command, what the server answers, and what must become of both.
+struct Case {
+    args: &'static [&'static str],
+    answer: String,
+    line: &'static str,
+    body: Value,
+    outcome: (i32, String, String),
+}
+
+fn case(
+    args: &'static [&'static str],
+    answer: String,
+    line: &'static str,
+    body: Value,
+    outcome: (i32, String, String),
+) -> Case {
+    Case { args, answer, line, body, outcome }
+}
+
 #[test]
 fn a_running_server_is_asked() {
     let data = Data::fresh();
@@ -201,51 +220,51 @@ fn a_running_server_is_asked() {
     .to_string();
     let problem = |detail: &str| json!({"type": "about:blank", "title": "No", "detail": detail}).to_string();
     let no_content = || "HTTP/1.1 204 No Content\r\n\r\n".to_owned();
-    let cases: Vec<(&[&str], String, &str, Value, (i32, String, String))> = vec![
-        (
+    let cases = [
+        case(
             &["add", "Ann Lee", "--role", "admin"],
             answer("201 Created", "{}"),
             "POST /api/accounts",
             json!({"user": "Ann Lee", "password": PASSWORD, "role": "admin"}),
             done("added Ann Lee as admin"),
         ),
-        (
+        case(
             &["add", "bob"],
             answer("409 Conflict", &problem("This name is taken")),
             "POST /api/accounts",
             json!({"user": "bob", "password": PASSWORD, "role": "member"}),
             failed("This name is taken"),
         ),
-        (
+        case(
             &["passwd", "a/b"],
             no_content(),
             "PATCH /api/accounts/a%2Fb",
             json!({"password": PASSWORD}),
             done("the password of a/b is set, its logins are ended"),
         ),
-        (
+        case(
             &["role", "bob", "member"],
             no_content(),
             "PATCH /api/accounts/bob",
             json!({"role": "member"}),
             done("bob is member now"),
         ),
-        (&["remove", "bob"], no_content(), "DELETE /api/accounts/bob", Value::Null, done("removed bob")),
-        (
+        case(&["remove", "bob"], no_content(), "DELETE /api/accounts/bob", Value::Null, done("removed bob")),
+        case(
             &["remove", "bob"],
             answer("500 Oh", "no JSON"),
             "DELETE /api/accounts/bob",
             Value::Null,
             failed("the server answered with status 500"),
         ),
-        (
+        case(
             &["list"],
             answer("200 OK", &accounts),
             "GET /api/accounts",
             Value::Null,
             done("ROLE    CREATED               NAME\nadmin   2000-03-01T00:00:00Z  Ann Lee"),
         ),
-        (
+        case(
             &["bans"],
             answer("200 OK", &bans),
             "GET /api/bans",
@@ -255,7 +274,7 @@ fn a_running_server_is_asked() {
                   for ever              mallory, ann, spam",
             ),
         ),
-        (
+        case(
             &["unban", "2001:db8::/64"],
             no_content(),
             "DELETE /api/bans/2001%3Adb8%3A%3A%2F64",
@@ -263,12 +282,12 @@ fn a_running_server_is_asked() {
             done("2001:db8::/64 is let in again"),
         ),
     ];
-    let server = fake_server(&path, cases.iter().map(|(_, answer, ..)| answer.clone()).collect());
-    for (args, _, _, _, expected) in &cases {
-        assert_eq!(run(&path, args), *expected, "{args:?}");
+    let server = fake_server(&path, cases.iter().map(|case| case.answer.clone()).collect());
+    for Case { args, outcome, .. } in &cases {
+        assert_eq!(run(&path, args), *outcome, "{args:?}");
     }
     let asked = server.join().expect("the server ends");
-    for ((args, _, line, body, _), (head, sent)) in cases.iter().zip(&asked) {
+    for (Case { args, line, body, .. }, (head, sent)) in cases.iter().zip(&asked) {
         assert!(head.starts_with(&format!("{line} HTTP/1.1\r\nHost: 127.0.0.1:")), "{args:?}: {head}");
         assert!(head.contains("\r\nAuthorization: Bearer the-token\r\n"), "{head}");
         let sent = if sent.is_empty() { Value::Null } else { serde_json::from_str(sent).expect("JSON") };
