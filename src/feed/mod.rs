@@ -79,6 +79,10 @@ pub struct Draft<'a> {
 pub enum Rejection {
     /// The nonce was used with other content.
     NonceConflict,
+    /// There is nothing with that number that could be changed: no message, one that is deleted, or a change itself.
+    NoSuchMessage,
+    /// The message is somebody else's, or from before the time that may be changed.
+    NotAuthor,
     /// The log does not take it.
     Log(LogError),
 }

@@ -287,7 +287,7 @@ impl Walk {
                     self.last = sequence;
                     found.push(Found::Message { sequence, payload });
                 }
-                Line::Record { offset, .. } | Line::Damage { offset } => {
+                Line::Record { offset, .. } | Line::Damage { offset, .. } => {
                     let is_tail = is_last && next >= end;
                     note_damage(found, first, offset, next - offset, is_tail);
                 }

@@ -145,6 +145,10 @@ impl Server {
     fn reject(&mut self, client: ClientKey, id: Option<&str>, why: Rejection) {
         let (code, message) = match why {
             Rejection::NonceConflict => (ErrorCode::NonceConflict, "This nonce was used with other content"),
+            Rejection::NoSuchMessage | Rejection::Log(LogError::NoSuchRecord) => {
+                (ErrorCode::BadRequest, "There is no such message")
+            }
+            Rejection::NotAuthor => (ErrorCode::BadRequest, "This message cannot be changed by you, or no more"),
             Rejection::Log(LogError::TooLong) => (ErrorCode::TooLong, "The message is too long"),
             Rejection::Log(LogError::Full) => (ErrorCode::StorageUnavailable, "There is no space for messages"),
             Rejection::Log(LogError::Unavailable | LogError::Reserved) => {
