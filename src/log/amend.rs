@@ -24,7 +24,7 @@ use super::record::{self, AMENDMENT_MARK, CONTROL_PREFIX};
 use super::room::{Folders, Wanted};
 use super::scan::{Line, Scanner};
 use super::store::Store;
-use super::types::{LogError, LogEvent, LogId};
+use super::types::{LogError, LogId};
 use super::write::{log_of, log_ref};
 use super::name;
 use crate::clock::Now;
@@ -259,10 +259,11 @@ impl<D: Disk> Store<D> {
         Ok(find_line(&*file, seed, near, end, target)?.map(|place| (first, file, place)))
     }
 
-    /// Overwrites what durable records change, and asks for a sync of that.
-    pub(super) fn carry_out_amends(&mut self, id: u32, now: Now, events: &mut Vec<LogEvent>) {
-        let mut is_any = false;
-        while !self.rooms[id as usize].read_only {
+    /// Overwrites what durable records change, and asks for a sync of that. `false` when the disk fails: what is left stays
+    /// replaced when it is read, and a later start carries it out. The room has to be closed for writing then.
+    pub(super) fn carry_out_amends(&mut self, id: u32, now: Now) -> bool {
+        let (mut is_any, mut is_good) = (false, true);
+        while is_good && !self.rooms[id as usize].read_only {
             let log = log_of(&mut self.rooms[id as usize]);
             if !log.amends.is_due(log.durable) {
                 break;
@@ -279,16 +280,16 @@ impl<D: Disk> Store<D> {
                     }
                 }
                 Err(error) => {
+                    is_good = false;
                     ::log::error!("record {} of {:?}: {error}", amend.target, self.rooms[id as usize].name);
-                    // It is visible, and so `read` has to go on replacing it. A later start carries it out.
                     log_of(&mut self.rooms[id as usize]).amends.waiting.push_front(amend);
-                    self.close_for_writing(id, events);
                 }
             }
         }
         if is_any {
             self.want_sync(id, Wanted::Urgent, now);
         }
+        is_good
     }
 
     /// Overwrites one line; the segment it is in. `None` if retention has taken it, or damage.

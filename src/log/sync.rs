@@ -220,7 +220,7 @@ impl<D: Disk> Store<D> {
             self.files.pin((item.room, first), false);
         }
         // Before anything is shown, so that who reads of a change reads what it changed.
-        self.carry_out_amends(item.room, now, events);
+        let is_good = self.carry_out_amends(item.room, now);
         let room = &mut self.rooms[item.room as usize];
         let log = log_of(room);
         if log.mark == Marked::Written {
@@ -238,7 +238,24 @@ impl<D: Disk> Store<D> {
             events.push(LogEvent::Visible { id: LogId(item.room), through });
         }
         room.check_invariants();
-        self.retain_room(item.room, now);
+        match is_good {
+            true => self.retain_room(item.room, now),
+            false => self.refuse_unwritten(item.room, events),
+        }
+    }
+
+    /// Closes a room for writing, of which all that is written stays.
+    fn refuse_unwritten(&mut self, id: u32, events: &mut Vec<LogEvent>) {
+        let room = &mut self.rooms[id as usize];
+        let log = log_of(room);
+        let from = log.written + 1;
+        log.buffer = Vec::new();
+        log.amends.forget_from(from);
+        if from < room.next {
+            room.next = from;
+            events.push(LogEvent::Refused { id: LogId(id), from, why: LogError::Unavailable });
+        }
+        self.close_for_writing(id, events);
     }
 
     /// The kernel may have dropped what it could not write, so the sync is not tried again. What was not visible yet is
