@@ -62,6 +62,14 @@ impl ReadBuffer {
         self.spans[index].0
     }
 
+    /// The payload of the record with this index.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn payload(&self, index: usize) -> &[u8] {
+        &self.bytes[self.spans[index].1.clone()]
+    }
+
     /// Gives the record with this index another payload.
     ///
     /// # Panics
