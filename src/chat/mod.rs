@@ -146,9 +146,8 @@ impl Chat {
     /// Whether a guest who is here has this name, or one that is taken for it, and is not the one whose session this is.
     #[must_use]
     pub fn is_held_by_another(&self, name: &crate::names::UserName, session: Option<&str>) -> bool {
-        let Some(owner) = self.users.owner_of(name) else { return false };
         let own = session.and_then(|session| self.clients.by_session(session));
-        own.is_none_or(|client| self.clients.get(client).user != owner)
+        self.users.owner_of(name, own.map(|client| self.clients.get(client).user)).is_some()
     }
 
     /// Checks the invariants of the struct. Debug builds do so after every input while the chat is small.

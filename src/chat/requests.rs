@@ -44,9 +44,6 @@ impl Chat {
         let pair = check_room(name, Some(author))?.map(|pair| with_first(pair, author));
         let account = step.accounts.directory.get(author).expect("a token belongs to an account");
         let user = account.name.clone();
-        if step.accounts.bans.of_name(user.as_str(), step.now).is_some() {
-            return Err(Refusal::new(ErrorCode::Banned, "This account is banned"));
-        }
         self.check_content(content)?;
         self.check_post(author, address, step)?;
         let room = self.use_room(name, step);

@@ -110,8 +110,7 @@ impl Chat {
         if accounts.directory.by_name(name.as_str()).is_some() {
             return Err(Refusal::new(ErrorCode::NameTaken, "This name is registered; log in to use it"));
         }
-        let is_taken = self.users.owner_of(&name).is_some_and(|owner| Some(owner) != user);
-        if is_taken || accounts.directory.look_alike(&name).is_some() {
+        if self.users.owner_of(&name, user).is_some() || accounts.directory.look_alike(&name).is_some() {
             return Err(Refusal::new(ErrorCode::NameTaken, TAKEN));
         }
         Ok(name)
@@ -330,8 +329,7 @@ impl Chat {
         if self.users.get(own).account() == Some(account.id) {
             return;
         }
-        let owner = self.users.owner_of(&account.name).filter(|&owner| owner != own);
-        if let Some(owner) = owner {
+        while let Some(owner) = self.users.owner_of(&account.name, Some(own)) {
             if self.users.get(owner).account() == Some(account.id) {
                 return self.move_client(client, owner, step);
             }

@@ -614,6 +614,21 @@ fn a_guest_gives_way_to_an_account_that_was_registered_meanwhile() {
 }
 
 #[test]
+fn all_guests_with_look_alikes_of_an_account_give_way() {
+    let mut scene = Scene::new();
+    // Two names of one script, which may stand side by side, and one of another that both are taken for.
+    let (first, second) = (scene.named("\u{43e}\u{441}\u{430}1"), scene.named("\u{43e}\u{441}\u{430}\u{4cf}"));
+    let name = names::user("ocal").expect("valid");
+    assert!(scene.chat.is_held_by_another(&name, None));
+    let own = scene.chat.clients.get(first).session(first);
+    assert!(scene.chat.is_held_by_another(&name, Some(&own)), "by the second");
+    let (_, token) = scene.account("ocal", Role::Member);
+    let effects = scene.say(first, &format!(r#"{{"type":"hello","token":"{token}"}}"#));
+    assert_eq!(sent(&effects, second)[0]["type"], "connected", "the other guest is told its new name");
+    assert_eq!(sent(&effects, first)[0]["data"]["user"], "ocal");
+}
+
+#[test]
 fn the_end_of_a_token_ends_its_connections_and_no_others() {
     let mut scene = Scene::new();
     let (id, token) = scene.account("alice", Role::Member);

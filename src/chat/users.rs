@@ -132,7 +132,7 @@ pub(super) struct Users {
 impl Users {
     /// Takes a name that nobody has, nor one that looks like it.
     pub fn claim(&mut self, name: UserName, identity: Identity, now_unix_ms: u64) -> Result<UserKey, ()> {
-        if self.owner_of(&name).is_some() {
+        if self.owner_of(&name, None).is_some() {
             return Err(());
         }
         let user = self.slab.insert(User::new(name, identity, now_unix_ms));
@@ -141,10 +141,14 @@ impl Users {
         Ok(key)
     }
 
-    /// Who has this name, or one that is taken for it.
-    pub fn owner_of(&self, name: &UserName) -> Option<UserKey> {
+    /// Who has this name, or one that is taken for it, besides this one. There may be several: they need not be taken for
+    /// each other.
+    pub fn owner_of(&self, name: &UserName, besides: Option<UserKey>) -> Option<UserKey> {
         let (skeleton, key) = (name.skeleton(), name.key());
         let is_it = |&other: &UserKey| {
+            if Some(other) == besides {
+                return false;
+            }
             let other = &self.get(other).name;
             other.skeleton() == skeleton && (other.key() == key || names::is_spoof(other.as_str(), name.as_str()))
         };
@@ -169,14 +173,14 @@ impl Users {
     pub fn guest_name(&self, seed: u32, is_free: impl Fn(&UserName) -> bool) -> UserName {
         let mut numbers = (0..=u32::MAX).map(|step| seed.wrapping_add(step));
         let name = |number| names::user(&format!("user_{number:08x}")).expect("guest names follow the rules");
-        let free =
-            numbers.find_map(|number| Some(name(number)).filter(|name| self.owner_of(name).is_none() && is_free(name)));
+        let free = numbers
+            .find_map(|number| Some(name(number)).filter(|name| self.owner_of(name, None).is_none() && is_free(name)));
         free.expect("fewer users than guest names")
     }
 
     /// Gives a user another name: at once, unless somebody else has it, or one that is taken for it.
     pub fn rename(&mut self, user: UserKey, name: UserName) -> Result<(), ()> {
-        if self.owner_of(&name).is_some_and(|owner| owner != user) {
+        if self.owner_of(&name, Some(user)).is_some() {
             return Err(());
         }
         self.unlist(user);

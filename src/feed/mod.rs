@@ -208,16 +208,20 @@ impl<D: Disk, T> Feed<D, T> {
         debug_assert!(before.is_none(), "a room is closed before its place is used again");
     }
 
-    /// Gives a room up. Nobody is subscribed, and every draft is settled. If something was said in it, it stays open for
-    /// a while.
+    /// Gives a room up. Nobody is subscribed, and every draft is settled. If there is something in it, it stays open for
+    /// a while: who reads it now and then should not have it opened each time.
     pub fn close(&mut self, id: RoomId, now: Now) {
         let mut room = self.rooms[id.index()].take().expect("a room is opened before it is closed");
         debug_assert!(room.subscribers.is_empty() && room.is_settled());
         self.pieces.forget(id);
-        let Some(hot) = &mut room.hot else { return self.close_log(&room) };
-        self.tails.forget(&hot.tail);
-        hot.cool_down(limits::JOIN_HISTORY_MESSAGES);
-        self.sweep_tails();
+        if let Some(hot) = &mut room.hot {
+            self.tails.forget(&hot.tail);
+            hot.cool_down(limits::JOIN_HISTORY_MESSAGES);
+            self.sweep_tails();
+        } else if room.log.is_ok_and(|log| self.store.position(log).head == 0) {
+            // Nothing would have to be read to open it again.
+            return self.close_log(&room);
+        }
         self.parked.put(room, now.monotonic_ms);
         self.close_parked(now);
     }

@@ -172,6 +172,11 @@ impl Frame {
         Frame { bytes: Rc::clone(&self.bytes), start, end: start + range.len() as u32 }
     }
 
+    /// Whether both are the same part of the same buffer, so that what was made of one serves for the other.
+    pub fn is_same(&self, other: &Frame) -> bool {
+        Rc::ptr_eq(&self.bytes, &other.bytes) && (self.start, self.end) == (other.start, other.end)
+    }
+
     /// Length in bytes.
     pub fn len(&self) -> usize {
         (self.end - self.start) as usize

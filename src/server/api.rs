@@ -71,6 +71,10 @@ impl Server {
             self.answer(conn, problem::unauthorized("The token is not known, or is over"));
             return Ok(());
         };
+        if call != Call::LogOut && self.is_account_banned(caller, now) {
+            self.deny(conn, ErrorCode::Banned, "This account is banned", None);
+            return Ok(());
+        }
         if !matches!(call, Call::Post { .. })
             && let Err(retry_after_ms) = self.chat.count_request(self.address_index(conn), now)
         {
@@ -103,6 +107,12 @@ impl Server {
         }
         let found = self.accounts.tables().tokens.find(token, now);
         found.map(|(account, token)| Caller::Account(account, token))
+    }
+
+    fn is_account_banned(&self, caller: Caller, now: Now) -> bool {
+        let tables = self.accounts.tables();
+        let account = caller.account().and_then(|id| tables.directory.get(id));
+        account.is_some_and(|account| tables.bans.of_name(account.name.as_str(), now).is_some())
     }
 
     pub(super) fn is_admin(&self, caller: Caller) -> bool {

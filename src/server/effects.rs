@@ -16,8 +16,27 @@ use crate::{
 
 /// The network as the feed sees it.
 pub(super) struct Outgoing<'a> {
-    pub net: &'a mut Reactor,
-    pub streams: &'a Streams,
+    net: &'a mut Reactor,
+    streams: &'a Streams,
+    /// The frame that was written as events last, and those events: most readers of a room are given the same.
+    last: Option<(Frame, Frame)>,
+}
+
+impl<'a> Outgoing<'a> {
+    pub fn new(net: &'a mut Reactor, streams: &'a Streams) -> Self {
+        Self { net, streams, last: None }
+    }
+
+    fn events(&mut self, frame: &Frame) -> Frame {
+        match &self.last {
+            Some((made_of, events)) if made_of.is_same(frame) => events.clone(),
+            _ => {
+                let events = streams::events(frame);
+                self.last = Some((frame.clone(), events.clone()));
+                events
+            }
+        }
+    }
 }
 
 impl Sink for Outgoing<'_> {
@@ -32,7 +51,8 @@ impl Sink for Outgoing<'_> {
     fn push(&mut self, subscriber: SubscriberId, frame: &Frame) {
         let conn = links::connection(subscriber);
         if self.streams.contains(conn) {
-            self.net.push(conn, &streams::events(frame));
+            let events = self.events(frame);
+            self.net.push(conn, &events);
         } else {
             self.net.push(conn, frame);
         }
@@ -191,7 +211,7 @@ impl Server {
     fn broadcast(&mut self, room: RoomId, except: Option<ClientKey>, json: &[u8]) {
         let except = except.and_then(|client| self.links.connection(client)).map(links::subscriber);
         let frame = Frame::text(json);
-        let mut sink = Outgoing { net: &mut self.net, streams: &self.streams };
+        let mut sink = Outgoing::new(&mut self.net, &self.streams);
         for subscriber in self.feed.subscribers(room) {
             let is_stream = self.streams.contains(links::connection(subscriber));
             if Some(subscriber) != except && !is_stream && sink.accepts(subscriber) {

@@ -396,7 +396,7 @@ impl Server {
             self.on_feed(now, event)?;
         }
         self.feed_events = events;
-        let mut sink = effects::Outgoing { net: &mut self.net, streams: &self.streams };
+        let mut sink = effects::Outgoing::new(&mut self.net, &self.streams);
         self.feed.deliver(&mut sink);
         self.is_busy = self.feed.pull(&mut sink);
         Ok(())

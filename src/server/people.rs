@@ -334,7 +334,7 @@ impl Server {
 
     fn list_bans(&mut self, now: Now, conn: ConnId) {
         let bans = self.accounts.tables().bans.iter(now).map(
-            |ban| value!({"whom": ban.target.to_string(), "until": ban.until_ms, "reason": ban.reason, "by": ban.by}),
+            |ban| value!({"what": ban.target.to_string(), "until": ban.until_ms, "reason": ban.reason, "by": ban.by}),
         );
         let bans: Vec<_> = bans.collect();
         self.answer_json(conn, &value!(bans));
