@@ -201,18 +201,16 @@ fn replay<D: Disk>(store: &mut Store<D>, room: LogId) -> Result<Replayed, LogErr
     let mut from = 1;
     while from <= head {
         store.read(room, from, usize::MAX, READ_BYTES, &mut buffer)?;
-        if let Some((first, last)) = buffer.gap {
-            let lost = last - first + 1;
-            ::log::error!("accounts: {lost} changes are lost to damage: names, logins or bans may be missing");
-            replayed.is_damaged = true;
-            // Each of them may have been a new account, whose number must not be given to another.
-            let Numbers { account, token } = &mut replayed.tables.last;
-            account.0 = account.0.saturating_add(u32::try_from(lost).unwrap_or(u32::MAX));
-            token.0 = token.0.saturating_add(lost);
-        }
+        let mut gap = buffer.gap;
         for (sequence, payload) in buffer.records() {
+            if let Some(gap) = gap.take_if(|(first, _)| *first < sequence) {
+                replayed.skip(gap);
+            }
             replayed.records += 1;
             replayed.take(sequence, payload);
+        }
+        if let Some(gap) = gap {
+            replayed.skip(gap);
         }
         from = buffer.next.max(from + 1);
     }
@@ -220,6 +218,16 @@ fn replay<D: Disk>(store: &mut Store<D>, room: LogId) -> Result<Replayed, LogErr
 }
 
 impl Replayed {
+    /// Passes over what is lost, which may have given numbers: they must not be given again.
+    fn skip(&mut self, (first, last): (u64, u64)) {
+        let lost = last - first + 1;
+        ::log::error!("accounts: {lost} changes are lost to damage: names, logins or bans may be missing");
+        self.is_damaged = true;
+        let Numbers { account, token } = &mut self.tables.last;
+        account.0 = account.0.saturating_add(u32::try_from(lost).unwrap_or(u32::MAX));
+        token.0 = token.0.saturating_add(lost);
+    }
+
     fn take(&mut self, sequence: u64, payload: &[u8]) {
         if let Ok(change) = serde_json::from_slice::<Change>(payload) {
             self.tables.apply(&change);

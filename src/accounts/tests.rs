@@ -310,9 +310,10 @@ fn secrets_are_not_shown() {
 fn damage_costs_what_it_hits_and_numbers_are_not_given_again() {
     let disk = disk();
     let mut accounts = open(&disk, 1, at(0));
-    for name in ["one", "two", "three"] {
+    for name in ["one", "three", "two"] {
         registered(&mut accounts, name);
     }
+    settle(&mut accounts, kept(AccountId(1), "a room"));
     accounts.shutdown(at(0)).expect("a clean end");
     drop(accounts);
     let file = Path::new("/data/accounts/rooms/accounts/00000000000000000001.log");
@@ -323,7 +324,8 @@ fn damage_costs_what_it_hits_and_numbers_are_not_given_again() {
     let mut accounts = open(&disk, 2, at(0));
     let names: Vec<&str> = accounts.tables().directory.iter().map(|account| account.name.as_str()).collect();
     assert_eq!(names, ["one", "three"]);
-    assert!(registered(&mut accounts, "four") > AccountId(3));
+    assert_eq!(accounts.tables().directory.get(AccountId(1)).map(|one| one.rooms.len()), Some(1));
+    assert_eq!(registered(&mut accounts, "four"), AccountId(4), "the lost one had number 3");
 }
 
 #[test]
