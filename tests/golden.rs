@@ -181,7 +181,10 @@ fn message(sequence: u64, user: &str, content: &str, nonce: Option<&str>) -> Vec
     let id = MessageIdentity { epoch: EPOCH, sequence };
     let timestamp = NOW + sequence - 42;
     let mut json = Vec::new();
-    encode_message(&StoredMessage { id, room: "general", user, content, sequence, timestamp, nonce, change: None }, &mut json);
+    encode_message(
+        &StoredMessage { id, room: "general", user, content, sequence, timestamp, nonce, change: None },
+        &mut json,
+    );
     json
 }
 

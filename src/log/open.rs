@@ -480,7 +480,11 @@ impl<D: Disk> Store<D> {
                 }
             }
             let (Line::Record { offset, .. } | Line::Damage { offset, .. }) = line;
-            tail.torn.extend(if let Line::Damage { torn: Some((sequence, ..)), .. } = line { Some(sequence) } else { None });
+            tail.torn.extend(if let Line::Damage { torn: Some((sequence, ..)), .. } = line {
+                Some(sequence)
+            } else {
+                None
+            });
             unreadable.get_or_insert((offset, tail.last + 1));
             if tail.suspect.is_none() {
                 let (last, closed, hole) = (tail.last, tail.closed, has_hole(&file, offset)?);

@@ -212,7 +212,13 @@ impl<D: Disk> Store<D> {
     }
 
     /// Where to start looking for `sequence` in a segment: an indexed sequence at or before it, and its offset.
-    pub(super) fn find(&mut self, id: u32, first: u64, sequence: u64, file: &Arc<D::File>) -> io::Result<Option<(u64, u64)>> {
+    pub(super) fn find(
+        &mut self,
+        id: u32,
+        first: u64,
+        sequence: u64,
+        file: &Arc<D::File>,
+    ) -> io::Result<Option<(u64, u64)>> {
         let active = self.rooms[id as usize].log.as_deref().and_then(|log: &RoomLog| log.active.as_ref());
         if let Some(active) = active.filter(|active| active.first == first) {
             return Ok(active.index.find(sequence));

@@ -236,7 +236,11 @@ fn what_is_carried_out_again_survives_another_power_cut_at_any_moment() {
                     let (disk, mut told) = (SimDisk::new(), Told::default());
                     disk.fail_at(first, Fault::PowerOff);
                     let _ = script(&disk, policy, &mut told);
-                    if is_crash { disk.crash() } else { disk.power_cut(first) }
+                    if is_crash {
+                        disk.crash()
+                    } else {
+                        disk.power_cut(first)
+                    }
                     disk.fail_at(disk.calls() + call, Fault::PowerOff);
                     if let Ok(mut store) = Store::open(disk.clone(), options_for(policy, 2)) {
                         let _ = store.open_room(ROOM, 999, at(0)).map(|id| store.close_room(id));

@@ -21,11 +21,15 @@ impl Scene {
         for (ticket, amendment) in (100..).zip(amendments) {
             self.amend(amendment, ticket);
         }
-        let mut found: Vec<_> = self.commit().into_iter().filter_map(|event| match event {
-            FeedEvent::Stored { ticket, sequence, duplicate, .. } => Some((ticket, Ok((sequence, duplicate)))),
-            FeedEvent::Rejected { ticket, why } => Some((ticket, Err(why))),
-            _ => None,
-        }).collect();
+        let mut found: Vec<_> = self
+            .commit()
+            .into_iter()
+            .filter_map(|event| match event {
+                FeedEvent::Stored { ticket, sequence, duplicate, .. } => Some((ticket, Ok((sequence, duplicate)))),
+                FeedEvent::Rejected { ticket, why } => Some((ticket, Err(why))),
+                _ => None,
+            })
+            .collect();
         found.sort_by_key(|&(ticket, _)| ticket);
         found.into_iter().map(|(_, outcome)| outcome).collect()
     }
@@ -59,7 +63,10 @@ fn an_edit_is_an_event_of_its_own_and_the_message_has_its_text() {
     let event = &scene.given(1)[0]["data"];
     assert_eq!((&event["content"], &event["kind"], &event["target"]), (&"new".into(), &"edit".into(), &1.into()));
     let first = scene.all()[0].clone();
-    assert_eq!((&first["content"], &first["nonce"], &first["edited"]["sequence"]), (&"new".into(), &"n".into(), &3.into()));
+    assert_eq!(
+        (&first["content"], &first["nonce"], &first["edited"]["sequence"]),
+        (&"new".into(), &"n".into(), &3.into())
+    );
     assert_eq!(scene.amended(&[edit(1, "newest")]), [Ok((4, false))]);
     assert_eq!(scene.all()[3]["previous"], 3);
     for _ in 0..2 {
@@ -86,7 +93,10 @@ fn a_deleted_text_is_nowhere_any_more_and_neither_are_its_edits() {
         let all = scene.all();
         assert!(all.iter().all(|message| message["content"] == ""), "{all:?}");
         assert!(all[..3].iter().all(|message| message["deleted"]["sequence"] == 4), "{all:?}");
-        assert_eq!((&all[3]["user"], &all[3]["kind"], &all[0]["user"]), (&"mod".into(), &"delete".into(), &"alice".into()));
+        assert_eq!(
+            (&all[3]["user"], &all[3]["kind"], &all[0]["user"]),
+            (&"mod".into(), &"delete".into(), &"alice".into())
+        );
         scene = scene.restart();
     }
 }
