@@ -10,6 +10,10 @@ use std::process::{Command, Output, Stdio};
 use common::client::sequences;
 use common::raw::Raw;
 use common::{Data, Server};
+use roomlog::clock::Now;
+use roomlog::feed::{Amendment, Draft, Feed, RoomId};
+use roomlog::log::inspect::Inspector;
+use roomlog::log::{Options, RealDisk, Retention, Store, SyncPolicy};
 use serde_json::{Value, json};
 
 fn log_command(data: &Path, args: &[&str]) -> Command {
@@ -287,4 +291,106 @@ fn torn_end_is_told_apart_from_damage() {
     assert!(code == 1 && said.contains("a torn end of "), "{said}");
     let (code, said, _) = run(&data.path(), &["repair", "general"]);
     assert!(code == 0 && said.ends_with("nothing to repair\n"), "{said}");
+}
+
+/// A room in which message 2 was edited twice, 3 was edited and deleted, 4 deleted and 5 left alone.
+fn changed(data: &Data) {
+    let options = Options {
+        dir: data.path().to_owned(),
+        policy: SyncPolicy::Always,
+        segment_bytes: 600,
+        files_open_max: 8,
+        retention: Retention::default(),
+        run_id: 77,
+        opened: Now::at(1, 1_790_000_000_000),
+    };
+    let (room, now) = (RoomId(0), options.opened);
+    let mut feed = Feed::new(Store::open(RealDisk, options).expect("a folder of our own"), 0);
+    feed.open(room, "general".into(), 5, now);
+    let commit = |feed: &mut Feed<RealDisk, ()>| {
+        feed.write(now, &mut Vec::new());
+        while let Some(batch) = feed.next_sync(now) {
+            feed.synced(batch.run(), now, &mut Vec::new());
+            feed.write(now, &mut Vec::new());
+        }
+    };
+    for number in 1..=5 {
+        let (content, nonce) = (format!("message {number}"), format!("n{number}"));
+        let draft = Draft { user: "alice", content: &content, nonce: Some(&nonce) };
+        feed.append(room, &draft, now, (), &mut Vec::new());
+        commit(&mut feed);
+    }
+    for (target, content) in [(2, Some("second")), (2, Some("third")), (3, Some("hidden")), (3, None), (4, None)] {
+        let amendment = Amendment { user: "alice", target, content, nonce: None, author: None };
+        feed.amend(room, &amendment, now, (), &mut Vec::new());
+        commit(&mut feed);
+    }
+    feed.shutdown(now).expect("all is durable");
+}
+
+#[test]
+fn export_tells_the_present_text_and_import_takes_messages_only() {
+    let data = Data::fresh();
+    changed(&data);
+    assert!(data.segments("general").len() > 2);
+    assert_eq!(run(&data.path(), &["verify"]), (0, "general: 10 messages, no damage\n".into(), String::new()));
+    let (code, lines, _) = run(&data.path(), &["export", "general"]);
+    let objects: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let contents: Vec<&str> = objects.iter().map(|object| object["content"].as_str().expect("a text")).collect();
+    assert_eq!(
+        (code, &contents[..]),
+        (0, &["message 1", "third", "", "", "message 5", "second", "third", "", "", ""][..])
+    );
+    assert_eq!((&objects[1]["edited"]["sequence"], &objects[1]["nonce"]), (&json!(7), &json!("n2")));
+    assert_eq!((&objects[2]["deleted"], &objects[7]["deleted"]), (&json!({"sequence": 9}), &json!({"sequence": 9})));
+    assert_eq!(
+        (&objects[6]["kind"], &objects[6]["target"], &objects[6]["previous"]),
+        (&json!("edit"), &json!(2), &json!(6))
+    );
+    assert_eq!((&objects[9]["kind"], &objects[9]["target"]), (&json!("delete"), &json!(4)));
+
+    let other = Data::fresh();
+    fs::create_dir_all(other.path()).expect("a folder");
+    let (code, told, _) = import(&other.path(), "general", &lines);
+    assert_eq!(code, 0);
+    assert!(told.contains("imported 3 messages as 1 to 3") && told.contains("left out 7 lines"), "{told}");
+    let (_, lines, _) = run(&other.path(), &["export", "general"]);
+    let contents: Vec<Value> =
+        lines.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")["content"].clone()).collect();
+    assert_eq!(contents, ["message 1", "third", "message 5"]);
+}
+
+#[test]
+fn rooms_can_be_paged_through_and_looked_at_beside_a_server() {
+    let data = Data::fresh();
+    let server = Server::on(&data, &[]);
+    let mut client = server.client("alice");
+    let long = "\u{1f980}".repeat(64);
+    let rooms = ["a", "a/b", "b", "\u{e9}", &long];
+    for room in rooms {
+        client.join(room);
+        client.ask(json!({"type": "message", "room": room, "content": "hello"}));
+    }
+    fs::create_dir(data.path().join("rooms/empty")).expect("a folder");
+    let inspector = Inspector::open(&data.path()).expect("a data folder");
+    let mut found: Vec<String> = Vec::new();
+    loop {
+        let page = inspector.names_after(found.last().map(String::as_str), 2).expect("it can be listed");
+        if page.is_empty() {
+            break;
+        }
+        assert!(page.len() <= 2);
+        found.extend(page);
+    }
+    assert_eq!(found, rooms);
+    for room in rooms {
+        let stand = inspector.room(room).expect("listed").expect("it is there").stand().expect("readable");
+        let last: Value = serde_json::from_slice(&stand.last).expect("JSON");
+        assert_eq!((stand.floor, stand.head, &last["data"]["content"]), (1, 1, &json!("hello")));
+        assert!(stand.epoch.is_some());
+    }
+    server.stop();
+    changed(&data);
+    let stand = inspector.room("general").expect("listed").expect("it is there").stand().expect("readable");
+    assert_eq!((stand.floor, stand.head), (1, 10));
 }

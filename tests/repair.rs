@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use common::{Data, PATIENCE};
 use roomlog::clock::Now;
-use roomlog::log::{Epoch, Options, RealDisk, Retention, Store, StoreError, SyncPolicy};
+use roomlog::log::{Epoch, Options, ReadBuffer, RealDisk, Retention, Store, StoreError, SyncPolicy};
 use roomlog::protocol::{MessageIdentity, StoredMessage, encode_message};
 use serde_json::Value;
 
@@ -356,5 +356,59 @@ fn a_repair_killed_before_it_ended_is_found_and_ends_in_a_new_epoch() {
             assert!(nth > 10, "only {} repairs were killed", nth - 1);
             break;
         }
+    }
+}
+
+/// Deletes message 2 and leaves its line as a power cut in the middle of the overwriting does.
+fn torn_deletion(data: &Data) {
+    fill(data, 1, 1, 5);
+    let mut store = store(data, 2);
+    let id = store.open_room("room", 2, NOW).expect("it opens");
+    let old = fs::read(&segments(data)[0]).expect("readable");
+    let event = br#"{"type":"message","data":{"sequence":6}}"#;
+    store.append_amending(id, 6, event, &[(2, br#"{"changed":6,"deleted":true}"#)]).expect("the next number");
+    store.write_dirty(NOW, &mut Vec::new());
+    while let Some(batch) = store.next_sync(NOW) {
+        store.synced(batch.run(), NOW, &mut Vec::new());
+    }
+    drop(store); // and the process with it
+    let new = fs::read(&segments(data)[0]).expect("readable");
+    let from = old.iter().zip(&new).position(|(old, new)| old != new).expect("it was overwritten");
+    let file = fs::OpenOptions::new().write(true).open(&segments(data)[0]).expect("a segment");
+    // The first half of the line as it was: the checksum, the framing, some of the text.
+    std::os::unix::fs::FileExt::write_all_at(&file, &old[from..from + 80], from as u64).expect("the disk has space");
+}
+
+#[test]
+fn line_that_was_torn_while_its_message_was_deleted_is_made_whole() {
+    let data = Data::fresh();
+    torn_deletion(&data);
+    assert_eq!(log(&data, &["verify"]).0, 1);
+    let (code, told) = log(&data, &["repair", "room", "--yes"]);
+    assert!(code == 0 && told.ends_with("room: made whole; nothing is lost\n"), "{told}");
+    let (code, told) = log(&data, &["verify"]);
+    assert_eq!((code, &told[..]), (0, "room: 6 messages, no damage\n"));
+    assert!(fs::read(&segments(&data)[0]).unwrap().windows(9).all(|part| part != b"message 2"));
+}
+
+#[test]
+fn repair_of_other_damage_keeps_what_was_changed() {
+    for damaged in [1, 3, 5] {
+        let data = Data::fresh();
+        torn_deletion(&data);
+        flip(&data, damaged);
+        let (code, told) = log(&data, &["repair", "room", "--yes"]);
+        assert_eq!(code, 0, "{told}");
+        assert!(told.contains("repaired"), "{told}");
+        for _ in 0..2 {
+            let mut store = store(&data, 9 + damaged);
+            let id = store.open_room("room", 99, NOW).expect("it opens");
+            let mut buffer = ReadBuffer::default();
+            store.read(id, 2, 1, 1, &mut buffer).expect("readable");
+            let found: Vec<_> = buffer.records().map(|(n, payload)| (n, payload.trim_ascii_end().to_vec())).collect();
+            assert_eq!(found, [(2, br#"{"changed":6,"deleted":true}"#.to_vec())], "{damaged}");
+        }
+        let whole: Vec<_> = bytes(&data).into_iter().filter(|(path, _)| segments(&data).contains(path)).collect();
+        assert!(whole.iter().all(|(_, text)| text.windows(11).all(|part| part != b"message 2\",")));
     }
 }

@@ -142,6 +142,14 @@ struct Place {
     is_torn: bool,
 }
 
+/// A record's line in an open room.
+struct Located<F> {
+    /// The first sequence of its segment.
+    segment: u64,
+    file: Arc<F>,
+    place: Place,
+}
+
 impl Place {
     /// The line that takes this one's place; `None` if it would be longer.
     fn line(&self, seed: u32, sequence: u64, replacement: &[u8]) -> Option<Vec<u8>> {
@@ -239,11 +247,11 @@ impl<D: Disk> Store<D> {
             ::log::error!("room {:?} cannot be read at {target}: {error}", self.rooms[id as usize].name);
             LogError::Unavailable
         })?;
-        found.map(|(.., place)| place.bytes).ok_or(LogError::NoSuchRecord)
+        found.map(|found| found.place.bytes).ok_or(LogError::NoSuchRecord)
     }
 
-    /// A written record's segment, that segment's file, and the line in it.
-    fn locate(&mut self, id: u32, target: u64) -> io::Result<Option<(u64, Arc<D::File>, Place)>> {
+    /// Where a written record is; `None` if retention has taken it, or damage.
+    fn locate(&mut self, id: u32, target: u64) -> io::Result<Option<Located<D::File>>> {
         let log = log_ref(&self.rooms[id as usize]);
         let (seed, active) = (log.seed, log.active.as_ref().map(|active| (active.first, active.bytes)));
         let Some((first, _)) = log.segment_of(target) else { return Ok(None) };
@@ -256,7 +264,7 @@ impl<D: Disk> Store<D> {
             None => file.len()?,
         };
         let near = self.find(id, first, target, &file)?.map_or(0, |(_, offset)| offset);
-        Ok(find_line(&*file, seed, near, end, target)?.map(|place| (first, file, place)))
+        Ok(find_line(&*file, seed, near, end, target)?.map(|place| Located { segment: first, file, place }))
     }
 
     /// Overwrites what durable records change, and asks for a sync of that. `false` when the disk fails: what is left stays
@@ -294,11 +302,11 @@ impl<D: Disk> Store<D> {
 
     /// Overwrites one line; the segment it is in. `None` if retention has taken it, or damage.
     fn overwrite(&mut self, id: u32, amend: &Amend) -> io::Result<Option<u64>> {
-        let Some((first, file, place)) = self.locate(id, amend.target)? else { return Ok(None) };
+        let Some(Located { segment, file, place }) = self.locate(id, amend.target)? else { return Ok(None) };
         let seed = log_ref(&self.rooms[id as usize]).seed;
         let Some(line) = place.line(seed, amend.target, &amend.replacement) else { return Ok(None) };
         write_full(&*file, &line, place.offset).map_err(|(_, error)| error)?;
-        Ok(Some(first))
+        Ok(Some(segment))
     }
 
     /// Carries out, durably, what is written of a room that is about to be closed.

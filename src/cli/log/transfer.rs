@@ -18,7 +18,7 @@ use crate::config::LogCommand;
 use crate::limits;
 use crate::log::inspect::{Batch, Found, Lookup, RoomFiles};
 use crate::log::{LogError, LogEvent, LogId, ReadBuffer, Store};
-use crate::protocol::{ChangeKind, Changed, MessageIdentity, SYSTEM_USER, StoredMessage, encode_message, recorded};
+use crate::protocol::{Changed, MessageIdentity, SYSTEM_USER, StoredMessage, encode_message, recorded};
 
 /// Bytes of messages that are written and synced at once.
 const BATCH_BYTES: usize = 1024 * 1024;
@@ -82,8 +82,8 @@ struct Line<'a> {
     #[serde(borrow, default)]
     nonce: Option<Cow<'a, str>>,
     /// Edits and deletions are no messages, and their numbers mean nothing in another room.
-    #[serde(default)]
-    kind: Option<ChangeKind>,
+    #[serde(borrow, default)]
+    kind: Option<Cow<'a, str>>,
     #[serde(default)]
     edited: Option<IgnoredAny>,
     #[serde(default)]
@@ -93,7 +93,8 @@ struct Line<'a> {
 impl Line<'_> {
     /// Whether it is none that could be said again: a change, a deleted message, or one whose present text was not readable.
     fn is_no_message(&self) -> bool {
-        self.kind.is_some() || self.deleted.is_some() || (self.edited.is_some() && self.content.is_empty())
+        let is_change = matches!(self.kind.as_deref(), Some("edit" | "delete"));
+        is_change || self.deleted.is_some() || (self.edited.is_some() && self.content.is_empty())
     }
 
     /// Reads a line, and holds it to what a client may send.
