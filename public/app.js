@@ -95,6 +95,7 @@ export class Room {
     const before = this.last;
     if (message.sequence <= before) return false;
     this.log.push(message);
+    if (isChange(message)) this.change(message);
     this.typing.delete(message.user);
     if (this.log.length > LOG_MAX) this.log.splice(0, LOG_MAX / 5);
     const own = this.outbox.findIndex((entry) => message.nonce !== undefined && entry.nonce === message.nonce);
@@ -103,6 +104,14 @@ export class Room {
     if (own >= 0) this.marker = null;
     else if (this.unread > 0 && (this.marker === null || this.read >= before)) this.marker = this.read;
     return true;
+  }
+
+  /** Gives a message the text, or the end, that a later event of the log gives it; one that shows a later one keeps it. */
+  change({ kind, target, sequence, content, timestamp }) {
+    const message = this.log.find((other) => other.sequence === target);
+    if (!message || sequence <= Math.max(message.edited?.sequence ?? 0, message.deleted?.sequence ?? 0)) return;
+    const at = { sequence, timestamp };
+    Object.assign(message, kind === 'edit' ? { content, edited: at } : { content: '', deleted: at });
   }
 
   /** Merges a `history` frame: before the beginning if that was asked for, after the end, from scratch on `reset`. */
@@ -160,6 +169,9 @@ export class Room {
 }
 
 // ------------------------------------------------------------------------------------------------- Session
+
+/** An edit or a deletion: a place in the log, but no line of its own. */
+const isChange = ({ kind }) => kind === 'edit' || kind === 'delete';
 
 const randomNonce = () =>
   Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
@@ -774,6 +786,7 @@ class Rows {
   }
 
   message(message) {
+    if (isChange(message)) return;
     this.day(message.timestamp);
     const isHead = this.isHead(message.user, message.timestamp);
     this.rows.push({ kind: 'message', key: message.sequence, message, isHead });
@@ -1267,7 +1280,9 @@ class Page {
   itemOf(row) {
     const { key, kind } = row;
     if (kind === 'message') {
-      return { key, sign: String(row.isHead), build: () => this.messageRow(row.message, row.isHead) };
+      const { edited, deleted } = row.message;
+      const sign = `${row.isHead} ${edited?.sequence} ${deleted?.sequence}`;
+      return { key, sign, build: () => this.messageRow(row.message, row.isHead) };
     }
     if (kind === 'pending') {
       const { state } = row.entry;
@@ -1281,11 +1296,14 @@ class Page {
     return { key, sign: text, build: () => make('li', `line ${kind}`, make('span', '', text)) };
   }
 
-  messageRow({ user, content, timestamp, sequence }, isHead) {
+  messageRow({ user, content, timestamp, sequence, edited, deleted }, isHead) {
     const date = new Date(timestamp);
     const properties = { dateTime: date.toISOString(), title: `${fullFormat.format(date)} · message ${sequence}` };
     const time = make('time', '', timeFormat.format(date), properties);
-    const row = this.rowOf({ user, content, time, isHead }, 'message');
+    const row = this.rowOf({ user, content, time, isHead }, deleted ? 'message deleted' : 'message');
+    const body = row.querySelector('.body');
+    if (deleted) body.replaceChildren(make('em', '', 'Message deleted'));
+    else if (edited) body.append(make('small', 'edited', ' (edited)'));
     row.dataset.sequence = sequence;
     return row;
   }

@@ -3,6 +3,7 @@
 //! Owns: the option tables, the values in force, their bounds and the relations between them. Must never know: what
 //! the values do. Parsing is pure: no file, no clock, no process environment but what is passed in.
 
+mod account;
 mod bench;
 mod condition;
 mod log;
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 use ::log::LevelFilter;
 
 use crate::limits;
+pub use account::{AccountAction, AccountCommand, PasswordSource, Secret};
 pub use bench::{BENCH, Bench, SIZE_BYTES_MIN, Target};
 pub use condition::{Condition, FIGURES, LATENCIES, QUANTILES, Relation, Unit};
 pub use log::{LogAction, LogCommand};
@@ -23,7 +25,7 @@ pub use options::UsageError;
 use options::{OptionSpec, Outcome, fill, help_lines, nearest, printable};
 use values::{
     age, age_text, allow_origin, duration, duration_or_zero, duration_text, folder, fsync, ip, log_level, number, port,
-    positive, size, size_text,
+    positive, size, size_text, word,
 };
 
 /// Shortest duration an option takes, in milliseconds (0 is a word of its own where it is allowed).
@@ -94,14 +96,20 @@ pub struct Config {
     pub grace_ms: u64,
     /// When a message counts as stored.
     pub fsync: Fsync,
-    pub registration: bool,
-    pub guests: bool,
-    pub token_age_ms: u64,
-    pub account_rate: Option<u32>,
-    pub address_rate: Option<u32>,
-    pub connections_per_address: usize,
     /// Sustained messages per second and connection; 0 is no limit.
     pub rate_per_second: u32,
+    /// Sustained messages per second and account; 0 is no limit, `None` follows `rate_per_second`.
+    pub account_rate: Option<u32>,
+    /// Sustained messages per second and address; 0 is no limit, `None` follows `rate_per_second`.
+    pub address_rate: Option<u32>,
+    /// Connections of one address at once; 0 is no bound.
+    pub connections_per_address: u32,
+    /// Whether anybody may make an account.
+    pub is_registration_open: bool,
+    /// Whether one may take part without an account.
+    pub allows_guests: bool,
+    /// How long a login lasts, in milliseconds.
+    pub token_age_ms: u64,
     /// How long messages of a busy room may wait to leave together, in milliseconds; 0 for not at all.
     pub linger_ms: u64,
     /// Longest message content, in bytes of UTF-8.
@@ -132,13 +140,13 @@ impl Default for Config {
             offline_timeout_ms: limits::OFFLINE_TIMEOUT_MS,
             grace_ms: limits::GRACE_MS,
             fsync: Fsync::Always,
-            registration: true,
-            guests: true,
-            token_age_ms: 30 * 86400 * 1000,
+            rate_per_second: limits::RATE_PER_SECOND,
             account_rate: None,
             address_rate: None,
-            connections_per_address: 1024,
-            rate_per_second: limits::RATE_PER_SECOND,
+            connections_per_address: limits::CONNECTIONS_PER_ADDRESS_MAX,
+            is_registration_open: true,
+            allows_guests: true,
+            token_age_ms: limits::TOKEN_AGE_MS,
             linger_ms: limits::LINGER_MS,
             content_bytes_max: limits::CONTENT_BYTES_MAX,
             retain_age_ms: None,
@@ -190,6 +198,8 @@ pub enum Invocation {
     Healthcheck(Healthcheck),
     /// `roomlog log`.
     Log(LogCommand),
+    /// `roomlog account`.
+    Account(AccountCommand),
     /// `roomlog bench`.
     Bench(Box<Bench>),
     /// Print this text.
@@ -283,6 +293,60 @@ pub static SERVE: &[OptionSpec<Config>] = &[
         repeatable: false,
         set: |c, v| put(&mut c.rate_per_second, number(v, 0, RATE_PER_SECOND_MAX)),
         show: |c| c.rate_per_second.to_string(),
+    },
+    OptionSpec {
+        flag: "account-rate",
+        value_name: "N",
+        env: &["ROOMLOG_ACCOUNT_RATE"],
+        help: "messages/s per account; unset: 2 x --rate",
+        repeatable: false,
+        set: |c, v| put(&mut c.account_rate, number(v, 0, RATE_PER_SECOND_MAX).map(Some)),
+        show: |c| c.account_rate.map_or_else(String::new, |rate| rate.to_string()),
+    },
+    OptionSpec {
+        flag: "address-rate",
+        value_name: "N",
+        env: &["ROOMLOG_ADDRESS_RATE"],
+        help: "messages/s per address; unset: 50 x --rate",
+        repeatable: false,
+        set: |c, v| put(&mut c.address_rate, number(v, 0, RATE_PER_SECOND_MAX).map(Some)),
+        show: |c| c.address_rate.map_or_else(String::new, |rate| rate.to_string()),
+    },
+    OptionSpec {
+        flag: "connections-per-address",
+        value_name: "N",
+        env: &["ROOMLOG_CONNECTIONS_PER_ADDRESS"],
+        help: "at once; 0 = no bound",
+        repeatable: false,
+        set: |c, v| put(&mut c.connections_per_address, number(v, 0, u32::MAX)),
+        show: |c| c.connections_per_address.to_string(),
+    },
+    OptionSpec {
+        flag: "registration",
+        value_name: "WHO",
+        env: &["ROOMLOG_REGISTRATION"],
+        help: "open: anybody makes an account, or closed",
+        repeatable: false,
+        set: |c, v| put(&mut c.is_registration_open, word(v, "open", "closed")),
+        show: |c| if c.is_registration_open { "open".to_owned() } else { "closed".to_owned() },
+    },
+    OptionSpec {
+        flag: "guests",
+        value_name: "YES",
+        env: &["ROOMLOG_GUESTS"],
+        help: "take part without an account: yes or no",
+        repeatable: false,
+        set: |c, v| put(&mut c.allows_guests, word(v, "yes", "no")),
+        show: |c| if c.allows_guests { "yes".to_owned() } else { "no".to_owned() },
+    },
+    OptionSpec {
+        flag: "token-age",
+        value_name: "AGE",
+        env: &["ROOMLOG_TOKEN_AGE"],
+        help: "how long a login lasts",
+        repeatable: false,
+        set: |c, v| put(&mut c.token_age_ms, age(v).and_then(|age| age.ok_or_else(|| "is no time: write 30d".into()))),
+        show: |c| age_text(c.token_age_ms),
     },
     OptionSpec {
         flag: "linger",
@@ -381,7 +445,7 @@ pub static HEALTHCHECK: &[OptionSpec<Healthcheck>] = &[
 ];
 
 /// The commands' names, the first being the default.
-pub const COMMANDS: &[&str] = &["serve", "healthcheck", "log", "bench"];
+pub const COMMANDS: &[&str] = &["serve", "healthcheck", "log", "account", "bench"];
 
 impl Config {
     /// Reads a command line (without the program's name) over an environment.
@@ -400,6 +464,7 @@ impl Config {
             "serve" => serve(&mut parser, env),
             "healthcheck" => healthcheck(&mut parser, env),
             "log" => log::parse(&mut parser, env),
+            "account" => account::parse(&mut parser, env),
             "bench" => bench::parse(&mut parser, env),
             _ => {
                 let nearest = nearest(&command, COMMANDS.iter().copied()).map(str::to_owned);
@@ -412,6 +477,18 @@ impl Config {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         SocketAddr::new(self.bind, self.port)
+    }
+
+    /// Sustained messages per second and account; 0 is no limit.
+    #[must_use]
+    pub fn account_rate_per_second(&self) -> u32 {
+        self.account_rate.unwrap_or(self.rate_per_second.saturating_mul(limits::ACCOUNT_RATE_FACTOR))
+    }
+
+    /// Sustained messages per second and address; 0 is no limit.
+    #[must_use]
+    pub fn address_rate_per_second(&self) -> u32 {
+        self.address_rate.unwrap_or(self.rate_per_second.saturating_mul(limits::ADDRESS_RATE_FACTOR))
     }
 
     /// Largest frame a client may send, in bytes: grows with the content, which JSON escapes may double.
@@ -465,6 +542,7 @@ fn serve_help() -> String {
          Usage: roomlog [serve] [OPTION]...\n       \
          roomlog healthcheck [--port PORT] [--bind ADDR]\n       \
          roomlog log list|stat|verify|export|import|repair [OPTION]...\n       \
+         roomlog account add|passwd|role|remove|list|bans|unban [OPTION]...\n       \
          roomlog bench URL [OPTION]...\n\n\
          Options of serve:\n{}\n  \
          -h, --help                this text\n  \

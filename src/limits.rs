@@ -52,10 +52,6 @@ pub const ROOMS_PER_CONNECTION_MAX: usize = 64;
 pub const RATE_PER_SECOND: u32 = 20;
 /// Messages per connection that may come at once, as a multiple of the rate.
 pub const RATE_BURST_FACTOR: u32 = 2;
-/// Default sustained messages per second and account, as a multiple of the rate of one connection.
-pub const RATE_ACCOUNT_FACTOR: u32 = 2;
-/// Default sustained messages and requests per second and address, as a multiple of the rate of one connection.
-pub const RATE_ADDRESS_FACTOR: u32 = 50;
 /// Sustained commands and control frames that are no messages, per second and connection, as a multiple of the rate.
 pub const RATE_COMMANDS_FACTOR: u32 = 10;
 /// How many more messages may be refused than accepted before a connection is closed with 1008.
@@ -119,7 +115,7 @@ pub const ATTEMPTS_MAX: usize = 10_000;
 /// Jobs that may wait for the helper thread, the one that it does included.
 pub const HELPER_QUEUE_MAX: usize = 32;
 /// Default connections at a time from one IPv4 address or one /64 of IPv6 (503 beyond it).
-pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 1_024;
+pub const CONNECTIONS_PER_ADDRESS_MAX: u32 = 1_024;
 /// Default messages per second and account, as a multiple of those per connection.
 pub const ACCOUNT_RATE_FACTOR: u32 = 2;
 /// Default messages per second and address, as a multiple of those per connection.

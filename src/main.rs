@@ -8,8 +8,8 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use ::log::LevelFilter;
-use roomlog::cli::{bench, healthcheck, log};
-use roomlog::config::{Bench, Config, Invocation, LogCommand};
+use roomlog::cli::{account, bench, healthcheck, log};
+use roomlog::config::{Bench, Config, Invocation};
 use roomlog::server;
 use simple_logger::SimpleLogger;
 
@@ -24,7 +24,8 @@ fn main() -> ExitCode {
     match invocation {
         Invocation::Serve(config) => serve(config),
         Invocation::Healthcheck(target) => finish(healthcheck::run(&target)),
-        Invocation::Log(command) => log_command(&command),
+        Invocation::Log(command) => with_warnings(|| log::run(&command)),
+        Invocation::Account(command) => with_warnings(|| account::run(&command)),
         Invocation::Bench(bench) => load(&bench),
         Invocation::Help(text) => finish(print(&text)),
         Invocation::Version => finish(print(concat!("roomlog ", env!("CARGO_PKG_VERSION"), "\n"))),
@@ -41,10 +42,10 @@ fn serve(config: Config) -> ExitCode {
     }
 }
 
-fn log_command(command: &LogCommand) -> ExitCode {
-    // What recovery has to say while a room is imported into or repaired.
+/// Runs a command that opens files of the data folder: what recovery has to say goes to stderr.
+fn with_warnings<E: Display>(run: impl FnOnce() -> Result<(), E>) -> ExitCode {
     match SimpleLogger::new().with_level(LevelFilter::Warn).with_utc_timestamps().init() {
-        Ok(()) => finish(log::run(command)),
+        Ok(()) => finish(run()),
         Err(error) => fail(&error, FAILED),
     }
 }

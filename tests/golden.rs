@@ -341,18 +341,18 @@ fn the_bounds_in_the_text_are_those_in_force() {
             ),
         ),
         ("Messages of an account", {
-            let rate = limits::RATE_PER_SECOND * limits::RATE_ACCOUNT_FACTOR;
+            let rate = limits::RATE_PER_SECOND * limits::ACCOUNT_RATE_FACTOR;
             format!("{} a second, {} at once", rate, rate * limits::RATE_BURST_FACTOR)
         }),
         ("Messages and requests of an address", {
-            let rate = u64::from(limits::RATE_PER_SECOND * limits::RATE_ADDRESS_FACTOR);
+            let rate = u64::from(limits::RATE_PER_SECOND * limits::ADDRESS_RATE_FACTOR);
             format!("{} a second, {} at once", grouped(rate), grouped(rate * u64::from(limits::RATE_BURST_FACTOR)))
         }),
         ("Other commands and control frames", {
             let rate = limits::RATE_PER_SECOND * limits::RATE_COMMANDS_FACTOR;
             format!("{} a second, {} at once", rate, rate * limits::RATE_BURST_FACTOR)
         }),
-        ("Connections of an address", grouped(limits::CONNECTIONS_PER_ADDRESS_MAX as u64)),
+        ("Connections of an address", grouped(u64::from(limits::CONNECTIONS_PER_ADDRESS_MAX))),
         ("Password", format!("{}–{} characters", limits::PASSWORD_CHARS_MIN, limits::PASSWORD_CHARS_MAX)),
         ("Logins of an account", limits::TOKENS_PER_ACCOUNT_MAX.to_string()),
         ("Rooms that an account keeps", limits::ACCOUNT_ROOMS_MAX.to_string()),

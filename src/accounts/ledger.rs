@@ -179,6 +179,12 @@ impl<D: Disk + Clone, T> Accounts<D, T> {
         self.check_invariants();
     }
 
+    /// What waits, in order.
+    #[cfg(test)]
+    pub(super) fn waiting(self) -> Vec<Change> {
+        self.pending.into_iter().map(|waiting| waiting.change).collect()
+    }
+
     fn check_invariants(&self) {
         let next = self.storage.as_ref().map_or(1, Storage::next_sequence);
         debug_assert!(self.pending.iter().rev().zip((1..next).rev()).all(|(waiting, n)| waiting.sequence == n));

@@ -31,6 +31,8 @@ pub use types::{
 };
 
 #[cfg(test)]
-mod testing;
+mod model_tests;
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

@@ -107,6 +107,53 @@ fn after_a_failed_sync_nothing_is_taken_until_a_restart() {
 }
 
 #[test]
+fn a_first_account_that_fails_at_any_call_can_be_made_later() {
+    let rehearsal = disk();
+    let first = rehearsal.calls();
+    registered(&mut open(&rehearsal, 1, at(0)), "alice");
+    let end = rehearsal.calls();
+    assert!(end - first > 10, "{} calls", end - first);
+    for call in first..end {
+        for kind in [std::io::ErrorKind::StorageFull, std::io::ErrorKind::PermissionDenied] {
+            let disk = disk();
+            let mut accounts = open(&disk, 1, at(0));
+            disk.fail_at(call, Fault::Error(kind));
+            let failed = match accounts.submit(added("alice"), 1, at(0)) {
+                Ok(()) => matches!(commit(&mut accounts, at(0))[..], [AccountEvent::Failed { .. }]),
+                Err(error) => matches!(error, SubmitError::Storage(_)),
+            };
+            // A few calls do nothing that counts.
+            assert_eq!(failed, accounts.tables().directory.is_empty(), "call {call}");
+            if accounts.is_read_only() {
+                drop(accounts);
+                disk.crash();
+                accounts = open(&disk, 2, at(0));
+            }
+            if failed {
+                registered(&mut accounts, "alice");
+            }
+            drop(accounts);
+            disk.power_cut(call);
+            assert_eq!(open(&disk, 3, at(0)).tables().directory.len(), 1, "call {call}");
+        }
+    }
+}
+
+#[test]
+fn a_copy_of_the_folder_is_as_good() {
+    let disk = disk();
+    let mut accounts = open(&disk, 1, at(0));
+    registered(&mut accounts, "alice");
+    let copy = disk.copy();
+    let mut restored = open(&copy, 2, at(0));
+    assert_eq!(restored.tables(), accounts.tables());
+    registered(&mut restored, "bob");
+    drop(restored);
+    copy.power_cut(1);
+    assert_eq!(open(&copy, 3, at(0)).tables().directory.len(), 2);
+}
+
+#[test]
 fn numbers_are_never_given_twice() {
     let disk = disk();
     let mut accounts = open(&disk, 1, at(0));

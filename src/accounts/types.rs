@@ -300,7 +300,7 @@ impl Change {
     }
 }
 
-/// What became of submitted changes, in their order.
+/// What became of a submitted change. Those that are settled come in order; one that fails may overtake one before it.
 #[derive(Debug, PartialEq, Eq)]
 pub enum AccountEvent<T> {
     /// It is on the disk and in the tables.

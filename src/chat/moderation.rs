@@ -79,7 +79,8 @@ impl Chat {
     /// Closes all of a user's connections with 4501.
     fn show_out_all(&mut self, user: UserKey, reason: &str, step: &mut Step<'_>) {
         let name = self.users.get(user).name.clone();
-        for client in self.users.get(user).clients.to_vec() {
+        let clients: Vec<ClientKey> = self.users.get(user).clients.to_vec();
+        for client in clients {
             self.show_out(client, (close::BANNED, reason), Departure::ShownOut, step);
         }
         self.end_listeners_of(&name, step);

@@ -17,6 +17,14 @@ pub(super) struct Typing {
     typists: HashMap<(UserKey, RoomKey), State>,
 }
 
+impl Typing {
+    /// Whether nobody types.
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        self.typists.is_empty()
+    }
+}
+
 /// All times on the monotonic clock.
 #[derive(Clone, Copy, Debug, Default)]
 struct State {

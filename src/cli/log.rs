@@ -175,8 +175,8 @@ fn list(command: &LogCommand, json: bool, out: &mut impl Write) -> Result<(), Lo
     Ok(())
 }
 
-/// A room's name on a terminal: nothing in it may move the cursor.
-fn visible(room: &str) -> String {
+/// A name on a terminal: nothing in it may move the cursor.
+pub(super) fn visible(room: &str) -> String {
     room.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 

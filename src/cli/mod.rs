@@ -2,6 +2,7 @@
 //!
 //! Must never know: the server's insides. What they share with it is the protocol and the log's format.
 
+pub mod account;
 pub mod bench;
 pub mod healthcheck;
 pub mod log;

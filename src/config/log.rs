@@ -211,7 +211,7 @@ fn defaults() -> Values {
     Values { data: Config::default().data, json: false, since: 0, until: u64::MAX, yes: false }
 }
 
-fn first_word(parser: &mut lexopt::Parser) -> Result<Option<String>, UsageError> {
+pub(super) fn first_word(parser: &mut lexopt::Parser) -> Result<Option<String>, UsageError> {
     match parser.next().map_err(|error| UsageError::Unexpected(error.to_string()))? {
         Some(lexopt::Arg::Value(word)) => Ok(Some(printable(&word))),
         None | Some(lexopt::Arg::Long("help") | lexopt::Arg::Short('h')) => Ok(None),

@@ -47,6 +47,14 @@ fn every_flag_sets_its_field_and_every_variable_the_same() {
         ("grace", "2h", |c| c.grace_ms = 7_200_000),
         ("write-timeout", "10ms", |c| c.write_timeout_ms = 10),
         ("rate", "0", |c| c.rate_per_second = 0),
+        ("account-rate", "0", |c| c.account_rate = Some(0)),
+        ("address-rate", "7", |c| c.address_rate = Some(7)),
+        ("connections-per-address", "0", |c| c.connections_per_address = 0),
+        ("registration", "closed", |c| c.is_registration_open = false),
+        ("registration", "open", |c| c.is_registration_open = true),
+        ("guests", "no", |c| c.allows_guests = false),
+        ("guests", "yes", |c| c.allows_guests = true),
+        ("token-age", "12h", |c| c.token_age_ms = 12 * 3_600_000),
         ("linger", "0", |c| c.linger_ms = 0),
         ("max-content", "1048576", |c| c.content_bytes_max = 1_048_576),
         ("retain-age", "90d", |c| c.retain_age_ms = Some(90 * 86_400_000)),
@@ -94,6 +102,19 @@ fn flag_beats_environment_beats_default() {
 }
 
 #[test]
+fn rates_that_are_not_given_follow_the_one_of_a_connection() {
+    let rates = |line: &str| {
+        let config = config(line, &[]);
+        (config.account_rate_per_second(), config.address_rate_per_second())
+    };
+    assert_eq!(rates(""), (40, 1_000));
+    assert_eq!(rates("--rate 3"), (6, 150));
+    assert_eq!(rates("--rate 0"), (0, 0), "no limit is no limit");
+    assert_eq!(rates("--rate 0 --account-rate 5"), (5, 0));
+    assert_eq!(rates("--address-rate 0"), (40, 0));
+}
+
+#[test]
 fn origins_repeat_as_flags_and_are_a_list_in_the_environment() {
     let both = Origins::Listed(vec!["https://a.example".to_owned(), "http://[::1]:3000".to_owned()]);
     assert_eq!(config("--allow-origin https://A.example --allow-origin http://[::1]:3000", &[]).allow_origin, both);
@@ -125,6 +146,11 @@ fn a_refusal_names_the_flag_the_value_and_the_way_out() {
         ("--fsync 1", "--fsync: '1' is not a duration: write 30s, 500ms or 5m"),
         ("--fsync yes", "--fsync: 'yes' is no sync policy: write always, never or an interval such as 1s"),
         ("--rate -1", "--rate: '-1' is not a whole number from 0 to 1000000"),
+        ("--account-rate 1000001", "--account-rate: '1000001' is not a whole number from 0 to 1000000"),
+        ("--registration yes", "--registration: 'yes' is neither open nor closed"),
+        ("--guests open", "--guests: 'open' is neither yes nor no"),
+        ("--token-age 0", "--token-age: '0' is no time: write 30d"),
+        ("--token-age 5", "--token-age: '5' is not an age: write 90d, 12h or 0"),
         ("--max-content 0", "--max-content: '0' is not a whole number from 1 to 1048576"),
         ("--max-content 1048577", "--max-content: '1048577' is not a whole number from 1 to 1048576"),
         ("--retain-age 5", "--retain-age: '5' is not an age: write 90d, 12h or 0"),
@@ -215,7 +241,8 @@ fn help_fits_a_screen_and_has_every_option_with_its_default() {
 #[test]
 fn what_an_option_shows_is_what_it_reads() {
     let line = "--port 1 --bind ::1 --data d --fsync 90s --heartbeat 1m --offline-timeout 2m --grace 1500ms \
-                --write-timeout 2h --rate 7 --max-content 8 --allow-origin http://a --public p --log-level trace";
+                --write-timeout 2h --rate 7 --account-rate 8 --address-rate 0 --connections-per-address 9 \
+                --registration closed --guests no --token-age 20h --max-content 8 --allow-origin http://a --public p --log-level trace";
     let changed = config(line, &[]);
     let shown = SERVE.iter().map(|spec| format!("--{}={}", spec.flag, (spec.show)(&changed)));
     assert_eq!(config(&shown.collect::<Vec<_>>().join(" "), &[]), changed);

@@ -30,6 +30,15 @@ where
     number.filter(|n| (&min..=&max).contains(&n)).ok_or_else(|| format!("is not a whole number from {min} to {max}"))
 }
 
+/// One of two words, for true and for false.
+pub(super) fn word(value: &OsStr, yes: &str, no: &str) -> Result<bool, String> {
+    match text(value)? {
+        word if word == yes => Ok(true),
+        word if word == no => Ok(false),
+        _ => Err(format!("is neither {yes} nor {no}")),
+    }
+}
+
 /// A TCP port.
 pub(super) fn port(value: &OsStr) -> Result<u16, String> {
     number(value, 0, u16::MAX).map_err(|_| "is not a port: write a number from 0 to 65535".to_owned())

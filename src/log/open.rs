@@ -333,7 +333,9 @@ impl<D: Disk> Store<D> {
         if replaces {
             super::store::remove_if_there(&*self.disk, target)?;
         }
-        let file = self.disk.create(target)?;
+        // A folder that is there would be taken, by whoever opens the room anew, for one whose name is on the disk.
+        let forget_folder = || if is_new { self.disk.remove_dir(&dir) } else { Ok(()) };
+        let file = self.disk.create(target).inspect_err(|_| drop(forget_folder()))?;
         let filled = || -> io::Result<u64> {
             let mut header = Header::new(&room.name, room.epoch, first, now.unix_ms);
             (header.epochs, header.file, header.mark) = (log.old_epochs.clone(), file.identity()?, mark);
@@ -347,7 +349,7 @@ impl<D: Disk> Store<D> {
         };
         let bytes = filled().inspect_err(|_| {
             // An empty file in the way would stop the next attempt.
-            let _ = self.disk.remove(target);
+            drop(self.disk.remove(target).and_then(|()| forget_folder()));
         })?;
         let index = Index::new(first);
         let active = Active { first, bytes, durable_bytes: 0, indexed_bytes: 0, created_ms: self.wall_ms(now), index };

@@ -201,8 +201,8 @@ impl Server {
             api: Api::default(),
             streams: Streams::default(),
             data: config.data,
-            registration: config.registration,
-            guests: config.guests,
+            registration: config.is_registration_open,
+            guests: config.allows_guests,
             token_age_ms: config.token_age_ms,
             descriptors,
             links: Links::default(),
@@ -446,16 +446,15 @@ impl Server {
 
 /// What the core needs to know of the configuration.
 fn chat_settings(config: &Config) -> Settings {
-    let of_rate = |factor| config.rate_per_second.saturating_mul(factor);
     Settings {
         grace_ms: config.grace_ms,
         heartbeat_ms: config.heartbeat_ms,
         messages_per_second: config.rate_per_second,
-        account_messages_per_second: config.account_rate.unwrap_or(of_rate(limits::RATE_ACCOUNT_FACTOR)),
-        address_messages_per_second: config.address_rate.unwrap_or(of_rate(limits::RATE_ADDRESS_FACTOR)),
+        account_messages_per_second: config.account_rate_per_second(),
+        address_messages_per_second: config.address_rate_per_second(),
         content_bytes_max: config.content_bytes_max,
         message_bytes_max: config.message_bytes_max(),
-        guests: config.guests,
+        guests: config.allows_guests,
     }
 }
 
@@ -496,7 +495,7 @@ fn net_config(config: &Config, descriptors: usize) -> NetConfig {
         write_timeout_ms: config.write_timeout_ms,
         message_bytes_max: config.message_bytes_max(),
         body_bytes_max: limits::BODY_BYTES_MAX.max(config.message_bytes_max()),
-        connections_per_address_max: config.connections_per_address,
+        connections_per_address_max: config.connections_per_address as usize,
         connections_max: descriptors.saturating_sub(limits::DESCRIPTORS_RESERVED).max(16),
         ..NetConfig::default()
     }

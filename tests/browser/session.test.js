@@ -468,6 +468,35 @@ describe('people', () => {
   });
 });
 
+describe('changes', () => {
+  const change = (sequence, kind, target, content = '') => message(sequence, { kind, target, content });
+
+  it('changes the message it is about, and keeps its own place in the log without a line', () => {
+    const room = new Room('general');
+    messages(1, 3).forEach((each) => room.append(each));
+    room.append(change(4, 'edit', 2, 'better'));
+    room.append(change(5, 'delete', 3));
+    assert.deepEqual(sequences(room), [1, 2, 3, 4, 5]);
+    assert.equal(room.log[1].content, 'better');
+    assert.equal(room.log[1].edited.sequence, 4);
+    assert.equal(room.log[2].content, '');
+    assert.equal(room.log[2].deleted.sequence, 5);
+    const rows = rowsOf(room, { from: 0, to: 5, isTail: true, self: 'alice', now: 0 });
+    assert.deepEqual(rows.filter(({ kind }) => kind === 'message').map(({ key }) => key), [1, 2, 3]);
+    assert.ok(!rows.some(({ kind }) => kind === 'gap'), 'a change is no gap');
+  });
+
+  it('passes over a change that the history already has, or whose message is not here', () => {
+    const room = new Room('general');
+    room.append(message(6, { content: 'newest', edited: { sequence: 9, timestamp: 9_000 } }));
+    room.append(change(7, 'edit', 6, 'older'));
+    room.append(change(8, 'edit', 2, 'not here'));
+    room.append(change(9, 'edit', 6, 'newest'));
+    assert.equal(room.log[0].content, 'newest');
+    assert.equal(room.log[0].edited.sequence, 9);
+  });
+});
+
 describe('rows', () => {
   const kinds = (room, fields = {}) =>
     rowsOf(room, { from: 0, to: room.log.length, isTail: true, self: 'alice', now: 0, ...fields }).map(({ kind, isHead }) => (isHead ? 'head' : kind));

@@ -57,6 +57,32 @@ fn full_disk_refuses_a_new_room_and_takes_it_later() {
     }
 }
 
+#[test]
+fn a_room_that_was_refused_its_first_record_is_durable_later() {
+    for (policy, seed) in
+        [SyncPolicy::Always, INTERVAL].into_iter().flat_map(|policy| (0..20).map(move |n| (policy, n)))
+    {
+        let disk = SimDisk::new();
+        let mut store = open(&disk, policy, 1);
+        let id = store.open_room("r", 11, at(0)).unwrap();
+        disk.set_capacity(Some(disk.used()));
+        append_many(&mut store, id, 1, 1);
+        commit(&mut store);
+        disk.set_capacity(None);
+        store.close_room(id);
+        // What makes the room's folder durable must not depend on who made it.
+        let id = store.open_room("r", 12, at(0)).unwrap();
+        append_many(&mut store, id, 1, 1);
+        commit(&mut store);
+        assert_eq!(store.position(id).head, 1);
+        drop(store);
+        disk.power_cut(seed);
+        let mut store = open(&disk, policy, 2);
+        let id = store.open_room("r", 13, at(0)).unwrap();
+        assert_holds(&mut store, id, 1, 1);
+    }
+}
+
 /// Finds a call that fails a plain append in a warm room: 0 is the write, 1 the sync.
 fn fail_warm(policy: SyncPolicy, offset: u64, fault: Fault) -> (SimDisk, Vec<LogEvent>) {
     let disk = stored(policy, "r", 3, true);

@@ -1,0 +1,105 @@
+//! Where a password comes from: the terminal, a file, stdin, the environment.
+//!
+//! Owns: the terminal while somebody types. Must never know: what the password is for. It is shown nowhere.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::Path;
+
+use rustix::termios::{LocalModes, OptionalActions, Termios, isatty, tcgetattr, tcsetattr};
+
+use super::AccountCommandError;
+use crate::config::PasswordSource;
+use crate::limits;
+
+/// Longest line that is read, in bytes: one more than a password has, and its end.
+const LINE_BYTES_MAX: u64 = limits::PASSWORD_BYTES_MAX as u64 + 3;
+
+/// Gets the password.
+pub(super) fn read(source: &PasswordSource) -> Result<String, AccountCommandError> {
+    match source {
+        PasswordSource::Given(secret) => Ok(secret.0.clone()),
+        PasswordSource::Stdin => first_line(io::stdin().lock()).map_err(about("stdin")),
+        PasswordSource::File(path) => from_file(path).map_err(about(&path.display().to_string())),
+        PasswordSource::Prompt => from_terminal(),
+    }
+}
+
+fn about(what: &str) -> impl Fn(io::Error) -> AccountCommandError {
+    move |source| AccountCommandError::Io { what: format!("the password from {what}"), source }
+}
+
+fn from_file(path: &Path) -> io::Result<String> {
+    first_line(BufReader::new(File::open(path)?))
+}
+
+fn first_line(input: impl BufRead) -> io::Result<String> {
+    let mut line = String::new();
+    input.take(LINE_BYTES_MAX).read_line(&mut line)?;
+    let end = line.trim_end_matches(['\n', '\r']).len();
+    line.truncate(end);
+    Ok(line)
+}
+
+fn from_terminal() -> Result<String, AccountCommandError> {
+    let stdin = io::stdin();
+    if !isatty(&stdin) {
+        let why = "there is no terminal to ask for a password at: give --password-file or ROOMLOG_PASSWORD";
+        return Err(AccountCommandError::Invalid(why.to_owned()));
+    }
+    let _silence = Silence::begin().map_err(about("the terminal"))?;
+    let ask = |prompt: &str| {
+        let mut stderr = io::stderr();
+        stderr.write_all(prompt.as_bytes()).and_then(|()| stderr.flush())?;
+        first_line(stdin.lock())
+    };
+    let password = ask("Password: ").map_err(about("the terminal"))?;
+    let again = ask("Once more: ").map_err(about("the terminal"))?;
+    if password != again {
+        return Err(AccountCommandError::Invalid("The two are not the same".to_owned()));
+    }
+    Ok(password)
+}
+
+/// A terminal that does not show what is typed, but for the end of the line. Whoever is interrupted by Ctrl-C leaves it so;
+/// shells put it right.
+struct Silence(Termios);
+
+impl Silence {
+    fn begin() -> io::Result<Self> {
+        let before = tcgetattr(io::stdin())?;
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        silent.local_modes.insert(LocalModes::ECHONL);
+        tcsetattr(io::stdin(), OptionalActions::Flush, &silent)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Silence {
+    fn drop(&mut self) {
+        // If the terminal is gone there is nothing to put right.
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_line_is_the_password_without_its_end() {
+        for (text, password) in [
+            ("a password\nmore", "a password"),
+            ("a password\r\n", "a password"),
+            (" spaces count ", " spaces count "),
+            ("", ""),
+            ("\n", ""),
+        ] {
+            assert_eq!(first_line(text.as_bytes()).ok().as_deref(), Some(password));
+        }
+        let endless = first_line(BufReader::new(io::repeat(b'x')));
+        assert!(endless.is_ok_and(|line| line.len() > limits::PASSWORD_BYTES_MAX), "too long to be accepted");
+        assert!(first_line(&b"\xff\xfe\n"[..]).is_err(), "not UTF-8");
+    }
+}
