@@ -32,6 +32,11 @@ impl Rest {
         Rest { token: Some(token.to_owned()), ..self.clone() }
     }
 
+    /// The same for another server, such as the next one on the same data.
+    pub fn at(&self, address: SocketAddr) -> Rest {
+        Rest { address, ..self.clone() }
+    }
+
     /// The same from another address of this machine.
     pub fn from(&self, last_byte: u8) -> Rest {
         Rest { source: Some(loopback(last_byte)), ..self.clone() }
