@@ -68,6 +68,7 @@ fn fill(dir: &Path, rooms: impl Iterator<Item = String>, count: u64) {
                 sequence,
                 timestamp: NOW.unix_ms,
                 nonce: None,
+                change: None,
             };
             payload.clear();
             encode_message(&message, &mut payload);

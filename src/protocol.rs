@@ -3,10 +3,12 @@
 //! Owns: the JSON of every frame and the meaning of every code. Must never know: sockets, rooms, logs, time.
 //! There is one parser and one encoder; nothing else in the project writes or reads protocol JSON.
 
+mod changed;
 mod command;
 mod event;
 mod wish;
 
+pub use changed::{Change, ChangeKind, Changed, is_changed};
 pub use command::{BadCommand, Command, CommandId, HistoryRange, Request, parse};
 pub use event::{
     AccountView, Announcement, DirectView, Event, Limits, Member, MessageIdentity, Reset, Serial, StoredMessage,

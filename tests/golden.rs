@@ -13,8 +13,8 @@ use roomlog::config::options::OptionSpec;
 use roomlog::config::{BENCH, Bench, Config, FIGURES, HEALTHCHECK, LATENCIES, QUANTILES, SERVE, Unit};
 use roomlog::limits;
 use roomlog::protocol::{
-    AccountView, Announcement, Command, DirectView, ErrorCode, Event, Limits, Member, MessageIdentity, Reset, Serial,
-    StoredMessage, encode_message, history_frame, parse,
+    AccountView, Announcement, Change, ChangeKind, Changed, Command, DirectView, ErrorCode, Event, Limits, Member,
+    MessageIdentity, Reset, Serial, StoredMessage, encode_message, history_frame, parse, recorded,
 };
 
 fn read(path: &str) -> String {
@@ -217,7 +217,36 @@ fn message(sequence: u64, user: &str, content: &str, nonce: Option<&str>) -> Vec
     let id = MessageIdentity { epoch: EPOCH, sequence };
     let timestamp = NOW + sequence - 42;
     let mut json = Vec::new();
-    encode_message(&StoredMessage { id, room: "general", user, content, sequence, timestamp, nonce }, &mut json);
+    encode_message(
+        &StoredMessage { id, room: "general", user, content, sequence, timestamp, nonce, change: None },
+        &mut json,
+    );
+    json
+}
+
+fn change(
+    sequence: u64,
+    user: &str,
+    content: &str,
+    nonce: Option<&str>,
+    (kind, timestamp): (ChangeKind, u64),
+) -> Vec<u8> {
+    let id = MessageIdentity { epoch: EPOCH, sequence };
+    let change = Some(Change { kind, target: 42, previous: None });
+    let mut json = Vec::new();
+    encode_message(
+        &StoredMessage { id, room: "general", user, content, sequence, timestamp, nonce, change },
+        &mut json,
+    );
+    json
+}
+
+/// What is shown of a message once it is changed.
+fn changed(message: &[u8], by: u64, deleted: bool) -> Vec<u8> {
+    let edit = change(57, "alice", "Hi, Bob and Carol!", Some("a5"), (ChangeKind::Edit, NOW + 60_000));
+    let mut json = Vec::new();
+    let changed = Changed::of(message, by, deleted).expect("a message");
+    changed.expand("general", 42, recorded::parse(&edit).as_ref(), &mut json);
     json
 }
 
@@ -236,6 +265,10 @@ fn server_examples_are_what_the_encoder_makes() {
     let hello = [message(41, "bob", "hello?", None), message(42, "alice", "Hi, Bob!", Some("a3"))];
     let mut made: Vec<(&str, Vec<u8>)> = vec![
         ("message", hello[1].clone()),
+        ("message-edit", change(57, "alice", "Hi, Bob and Carol!", Some("a5"), (ChangeKind::Edit, NOW + 60_000))),
+        ("message-delete", change(80, "mod", "", None, (ChangeKind::Delete, NOW + 120_000))),
+        ("message-edited", changed(&hello[1], 57, false)),
+        ("message-deleted", changed(&hello[1], 80, true)),
         ("history", history(&hello, false, None, None)),
         ("history-reset", history(&hello[..1], true, Some(Reset::EpochChanged), Some((38, 40)))),
     ];

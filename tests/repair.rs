@@ -47,7 +47,7 @@ fn fill(data: &Data, run_id: u64, from: u64, to: u64) -> Epoch {
         let (room, user, nonce) = ("room", "alice", None);
         let mut payload = Vec::new();
         encode_message(
-            &StoredMessage { id: id_of, room, user, content: &content, sequence, timestamp, nonce },
+            &StoredMessage { id: id_of, room, user, content: &content, sequence, timestamp, nonce, change: None },
             &mut payload,
         );
         store.append(id, sequence, &payload).expect("the next number");

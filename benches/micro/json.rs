@@ -66,6 +66,7 @@ fn encode_message_of_bytes(bencher: Bencher, content_bytes: usize) {
         sequence: 123_456,
         timestamp: 1_795_445_556_606,
         nonce: None,
+        change: None,
     };
     let mut out = Vec::with_capacity(2 * content_bytes + 512);
     bencher.counter(BytesCount::new(content_bytes)).bench_local(|| {

@@ -5,6 +5,8 @@
 use crate::accounts::AccountId;
 
 const PREFIX: &str = "@dm:";
+/// Stands behind the names of all direct conversations, and before those of rooms that come after them.
+pub const LAST: &str = "@dm;";
 
 /// The name of the room of two accounts, whichever comes first; of one's own if both are one.
 #[must_use]
@@ -53,5 +55,6 @@ mod tests {
             assert_eq!(pair(name), None, "{name}");
         }
         assert!(is_reserved("@dm:1f-3") && !is_reserved("@dmitri"));
+        assert!(*room(AccountId(u32::MAX), AccountId(u32::MAX)) < *LAST && *LAST < *"@dma" && !is_reserved(LAST));
     }
 }

@@ -48,6 +48,9 @@ pub(super) struct Subscriber {
 /// Where a subscription starts, and how. `epochs` are the old ones with their last sequences.
 pub(super) fn resolve(start: Start<'_>, position: &Position, epochs: &[(Epoch, u64)]) -> (u64, Phase) {
     let Position { epoch: current, floor, head, .. } = *position;
+    if start == Start::Head {
+        return (head + 1, Phase::Live);
+    }
     let Start::After { since, epoch } = start else {
         let next = floor.max((head + 1).saturating_sub(limits::JOIN_HISTORY_MESSAGES));
         let recent = Replay { until: head, reset: None, owes_frame: false, recent: true };

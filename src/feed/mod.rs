@@ -7,6 +7,7 @@
 //! that keeps up gets the very batch that a turn published; one that lags gets a slice of the tail, and beyond that the
 //! same bytes from the log. There is no other queue of messages.
 
+mod amend;
 mod cursor;
 mod nonces;
 mod parked;
@@ -18,6 +19,7 @@ mod tail;
 
 use std::rc::Rc;
 
+pub use self::amend::{Amendment, Author};
 use self::{
     cursor::{Phase, Subscriptions},
     nonces::Verdict,
@@ -31,7 +33,7 @@ use crate::{
     limits,
     log::{Disk, Epoch, LogError, LogEvent, LogId, Position, ReadBuffer, Store, StoreError, SyncBatch, SyncOutcome},
     net::Frame,
-    protocol::{HistoryRange, MessageIdentity, StoredMessage, encode_message},
+    protocol::{Change, HistoryRange, MessageIdentity, Reset, StoredMessage, encode_message, recorded},
 };
 
 /// A room's place in the caller's table; small, and used again after [`Feed::close`].
@@ -79,7 +81,9 @@ pub struct Draft<'a> {
 pub enum Rejection {
     /// The nonce was used with other content.
     NonceConflict,
+    /// There is nothing with that number that could be changed: no message, one that is deleted, or a change itself.
     NoSuchMessage,
+    /// The message is somebody else's, or from before the time that may be changed.
     NotAuthor,
     /// The log does not take it.
     Log(LogError),
@@ -127,6 +131,7 @@ pub enum FeedEvent<T> {
 pub enum Start<'a> {
     /// With the last few messages.
     Recent,
+    /// With what is said from now on.
     Head,
     /// After a sequence of an epoch; of the current one if it is not said.
     After {
@@ -157,6 +162,8 @@ pub struct Feed<D: Disk, T> {
     lingers_until_us: Option<u64>,
     payload: Vec<u8>,
     buffer: ReadBuffer,
+    /// For the present text of a changed message.
+    present: ReadBuffer,
     log_events: Vec<LogEvent>,
 }
 
@@ -177,6 +184,7 @@ impl<D: Disk, T> Feed<D, T> {
             lingers_until_us: None,
             payload: Vec::new(),
             buffer: ReadBuffer::default(),
+            present: ReadBuffer::default(),
             log_events: Vec::new(),
         }
     }
@@ -216,9 +224,15 @@ impl<D: Disk, T> Feed<D, T> {
 
     /// Closes rooms that nobody has come back to.
     fn close_parked(&mut self, now: Now) {
+        let mut busy = Vec::new();
         while let Some(room) = self.parked.next_due(now.monotonic_ms) {
-            self.close_log(&room);
+            match room.log {
+                // Closing it now would wait for the disk.
+                Ok(log) if self.store.is_amending(log) => busy.push(room),
+                _ => self.close_log(&room),
+            }
         }
+        busy.into_iter().for_each(|room| self.parked.put(room, now.monotonic_ms));
     }
 
     fn close_log(&mut self, room: &Room<T>) {
@@ -263,9 +277,31 @@ impl<D: Disk, T> Feed<D, T> {
         Ok(old.map_or_else(|| self.store.position(log).epoch, |&(epoch, _)| epoch))
     }
 
+    /// When something was last said in a room, in Unix milliseconds; `None` if nothing is there, or it cannot be read.
+    pub fn last_timestamp(&mut self, id: RoomId) -> Option<u64> {
+        let room = self.room(id);
+        let log = room.log.ok()?;
+        let head = self.store.position(log).head;
+        match &room.hot {
+            Some(hot) => Some(hot.last_timestamp).filter(|_| head > 0),
+            None => self.timestamp_of(log, head).ok()?,
+        }
+    }
+
     /// Appends a draft to a room's log. What becomes of it is told by an event, now or later.
     pub fn append(&mut self, id: RoomId, draft: &Draft<'_>, now: Now, ticket: T, events: &mut Vec<FeedEvent<T>>) {
-        match self.try_append(id, draft, now) {
+        let appended = self.try_append(id, draft, now);
+        self.await_receipt(id, appended, ticket, events);
+    }
+
+    fn await_receipt(
+        &mut self,
+        id: RoomId,
+        appended: Result<Appended, Rejection>,
+        ticket: T,
+        events: &mut Vec<FeedEvent<T>>,
+    ) {
+        match appended {
             Ok(Appended::New(pending)) => self.hot(id).pending.push_back(pending.with(ticket)),
             Ok(Appended::Again(pending)) if pending.is_visible => {
                 let (sequence, timestamp) = (pending.sequence, pending.timestamp);
@@ -287,26 +323,52 @@ impl<D: Disk, T> Feed<D, T> {
     fn try_append(&mut self, id: RoomId, draft: &Draft<'_>, now: Now) -> Result<Appended, Rejection> {
         let log = self.room(id).log.map_err(Rejection::Log)?;
         self.warm_up(id, log)?;
-        if let Some(nonce) = draft.nonce {
-            match self.check_nonce(id, log, nonce, draft)? {
-                Verdict::New => {}
-                Verdict::Conflict => return Err(Rejection::NonceConflict),
-                Verdict::Stored { sequence, timestamp } => {
-                    let is_visible = sequence <= self.store.position(log).head;
-                    return Ok(Appended::Again(Stored { sequence, timestamp, duplicate: true, is_visible }));
-                }
+        let Draft { user, content, nonce } = *draft;
+        let entry = Entry { user, content, nonce, change: None };
+        match self.stored_before(id, log, &entry)? {
+            Some(earlier) => Ok(earlier),
+            None => self.store_entry(id, log, &entry, &[], now),
+        }
+    }
+
+    /// The same entry with the same nonce, if it was appended before. The room is warm.
+    fn stored_before(&mut self, id: RoomId, log: LogId, entry: &Entry<'_>) -> Result<Option<Appended>, Rejection> {
+        let Some(nonce) = entry.nonce else { return Ok(None) };
+        match self.check_nonce(id, log, nonce, entry)? {
+            Verdict::New => Ok(None),
+            Verdict::Conflict => Err(Rejection::NonceConflict),
+            Verdict::Stored { sequence, timestamp } => {
+                let is_visible = sequence <= self.store.position(log).head;
+                Ok(Some(Appended::Again(Stored { sequence, timestamp, duplicate: true, is_visible })))
             }
         }
+    }
+
+    /// Appends an entry, with what it makes of earlier records. The room is warm.
+    fn store_entry(
+        &mut self,
+        id: RoomId,
+        log: LogId,
+        entry: &Entry<'_>,
+        changed: &[(u64, Vec<u8>)],
+        now: Now,
+    ) -> Result<Appended, Rejection> {
         let Position { epoch, next: sequence, .. } = self.store.position(log);
-        let room = self.rooms[id.index()].as_mut().expect("looked up above");
-        let hot = room.hot.as_mut().expect("warmed up above");
+        let room = self.rooms[id.index()].as_mut().expect("a room is open while it is used");
+        let hot = room.hot.as_mut().expect("the caller has warmed it up");
         let timestamp = hot.last_timestamp.max(now.unix_ms);
-        let Draft { user, content, nonce } = *draft;
+        let Entry { user, content, nonce, change } = *entry;
         let message = MessageIdentity { epoch, sequence };
-        let stored = StoredMessage { id: message, room: &room.name, user, content, sequence, timestamp, nonce };
+        let stored = StoredMessage { id: message, room: &room.name, user, content, sequence, timestamp, nonce, change };
         self.payload.clear();
         encode_message(&stored, &mut self.payload);
-        self.store.append(log, sequence, &self.payload).map_err(Rejection::Log)?;
+        if changed.is_empty() {
+            self.store.append(log, sequence, &self.payload).map_err(Rejection::Log)?;
+        } else {
+            let changed: Vec<_> = changed.iter().map(|(target, replacement)| (*target, &replacement[..])).collect();
+            self.store.append_amending(log, sequence, &self.payload, &changed).map_err(Rejection::Log)?;
+            hot.note_changed(sequence, changed.iter().map(|(target, _)| *target));
+        }
         hot.last_timestamp = timestamp;
         hot.building.push(sequence, &self.payload);
         hot.patience.note(now.monotonic_us(), room.subscribers.len(), self.linger_us);
@@ -406,7 +468,9 @@ impl<D: Disk, T> Feed<D, T> {
             let hot = self.rooms[id.index()].as_mut().and_then(|room| room.hot.as_mut()).expect("it had appends");
             self.tails.add(id, &batches);
             hot.tail.append(&mut batches);
+            hot.published = through;
             self.fresh.push(id);
+            self.forget_changed(id, through);
             self.trim_tails();
         }
     }
@@ -416,6 +480,7 @@ impl<D: Disk, T> Feed<D, T> {
         let hot = self.hot(id);
         hot.building.drop_from(from);
         hot.forget_nonces(from);
+        hot.forget_changes(from);
         let kept = hot.pending.partition_point(|pending| pending.sequence < from);
         let refused = hot.pending.split_off(kept);
         let count = u32::try_from(refused.len()).expect("fewer drafts than four billion");
@@ -456,6 +521,26 @@ impl<D: Disk, T> Feed<D, T> {
         let room = self.rooms[id.index()].as_mut().expect("looked up above");
         self.subscriptions.set(who, id, &mut room.subscribers, next, phase);
         Ok(position)
+    }
+
+    /// As [`Feed::subscribe`], but all messages come as `message` frames, also those from before; only gaps are told by a
+    /// `history` frame. Tells, besides, the first sequence and why that is not the one asked for.
+    ///
+    /// # Errors
+    /// The log could not be opened; there is no subscription then.
+    pub fn follow(
+        &mut self,
+        who: SubscriberId,
+        id: RoomId,
+        start: Start<'_>,
+    ) -> Result<(Position, u64, Option<Reset>), LogError> {
+        let log = self.room(id).log?;
+        let position = self.store.position(log);
+        let (next, phase) = cursor::resolve(start, &position, self.store.epochs(log));
+        let reset = if let Phase::Replay(replay) = phase { replay.reset } else { None };
+        let room = self.rooms[id.index()].as_mut().expect("looked up above");
+        self.subscriptions.set(who, id, &mut room.subscribers, next, Phase::Live);
+        Ok((position, next, reset))
     }
 
     /// Takes a subscriber's cursor off a room's log, if it has one there.
@@ -556,16 +641,30 @@ impl<D: Disk, T> Feed<D, T> {
             return Ok(());
         }
         let head = self.store.position(log).head;
-        let mut last_timestamp = 0;
-        if head > 0 {
-            self.store.read(log, head, 1, usize::MAX, &mut self.buffer).map_err(Rejection::Log)?;
-            let last = self.buffer.records().last().and_then(|(_, payload)| crate::protocol::recorded::parse(payload));
-            last_timestamp = last.map_or(0, |message| message.timestamp);
-        }
+        let last_timestamp = self.timestamp_of(log, head).map_err(Rejection::Log)?.unwrap_or(0);
         let room = self.rooms[id.index()].as_mut().expect("looked up above");
         room.hot = Some(Box::new(room::Hot::new(last_timestamp, head)));
         Ok(())
     }
+
+    /// When a message was said; `None` if it is not there.
+    fn timestamp_of(&mut self, log: LogId, sequence: u64) -> Result<Option<u64>, LogError> {
+        if sequence == 0 {
+            return Ok(None);
+        }
+        self.store.read(log, sequence, 1, 1, &mut self.buffer)?;
+        let record = self.buffer.records().last().and_then(|(_, payload)| recorded::parse(payload));
+        Ok(record.map(|message| message.timestamp))
+    }
+}
+
+/// What is about to be a record: a message or a change of one.
+#[derive(Clone, Copy)]
+struct Entry<'a> {
+    user: &'a str,
+    content: &'a str,
+    nonce: Option<&'a str>,
+    change: Option<Change>,
 }
 
 enum Appended {
@@ -589,35 +688,3 @@ impl Stored {
 
 #[cfg(test)]
 mod tests;
-
-pub struct Amendment<'a> {
-    pub user: &'a str,
-    pub target: u64,
-    pub content: Option<&'a str>,
-    pub nonce: Option<&'a str>,
-    pub author: Option<Author<'a>>,
-}
-pub struct Author<'a> {
-    pub user: &'a str,
-    pub since_ms: u64,
-}
-impl<D: Disk, T> Feed<D, T> {
-    pub fn amend(&mut self, id: RoomId, _a: &Amendment<'_>, _now: Now, ticket: T, events: &mut Vec<FeedEvent<T>>) {
-        events.push(FeedEvent::Rejected { ticket, why: Rejection::NoSuchMessage });
-        events.push(FeedEvent::Settled { room: id, count: 1 });
-    }
-    pub fn follow(
-        &mut self,
-        who: SubscriberId,
-        id: RoomId,
-        start: Start<'_>,
-    ) -> Result<(Position, u64, Option<crate::protocol::Reset>), LogError> {
-        let log = self.room(id).log?;
-        let position = self.store.position(log);
-        let start = if start == Start::Head { Start::After { since: position.head, epoch: None } } else { start };
-        let (next, _) = cursor::resolve(start, &position, self.store.epochs(log));
-        let room = self.rooms[id.index()].as_mut().expect("looked up above");
-        self.subscriptions.set(who, id, &mut room.subscribers, next, Phase::Live);
-        Ok((position, next, None))
-    }
-}

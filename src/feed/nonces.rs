@@ -10,7 +10,7 @@ use std::{
     hash::{BuildHasher, RandomState},
 };
 
-use super::{Draft, Feed, Rejection, RoomId};
+use super::{Entry, Feed, Rejection, RoomId};
 use crate::{
     log::{Disk, LogId},
     protocol::recorded,
@@ -19,7 +19,7 @@ use crate::{
 /// Messages for whose nonces a room answers.
 pub(super) const WINDOW_MESSAGES: u64 = 10_000;
 
-/// What a nonce says about a draft.
+/// What a nonce says about an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Not seen in the window.
@@ -59,28 +59,28 @@ impl Nonces {
 }
 
 impl<D: Disk, T> Feed<D, T> {
-    /// Looks a draft's nonce up. The room is warm.
+    /// Looks an entry's nonce up. The room is warm.
     pub(super) fn check_nonce(
         &mut self,
         id: RoomId,
         log: LogId,
         nonce: &str,
-        draft: &Draft<'_>,
+        entry: &Entry<'_>,
     ) -> Result<Verdict, Rejection> {
         if self.hot(id).nonces.is_none() {
             let nonces = self.rebuild_nonces(log)?;
             self.hot(id).nonces = Some(Box::new(nonces));
         }
         let hot = self.hot(id);
-        let Some(sequence) = hot.nonces.as_ref().and_then(|nonces| nonces.get(draft.user, nonce)) else {
+        let Some(sequence) = hot.nonces.as_ref().and_then(|nonces| nonces.get(entry.user, nonce)) else {
             return Ok(Verdict::New);
         };
         if let Some(payload) = hot.building.payload(sequence) {
-            return Ok(compare(payload, sequence, nonce, draft));
+            return Ok(compare(payload, sequence, nonce, entry));
         }
-        self.store.read(log, sequence, 1, usize::MAX, &mut self.buffer).map_err(Rejection::Log)?;
+        self.store.read(log, sequence, 1, 1, &mut self.buffer).map_err(Rejection::Log)?;
         let record = self.buffer.records().next().filter(|&(found, _)| found == sequence);
-        Ok(record.map_or(Verdict::New, |(_, payload)| compare(payload, sequence, nonce, draft)))
+        Ok(record.map_or(Verdict::New, |(_, payload)| compare(payload, sequence, nonce, entry)))
     }
 
     /// Reads the window from the log.
@@ -103,10 +103,13 @@ impl<D: Disk, T> Feed<D, T> {
 }
 
 /// What the record that a nonce's hash led to says.
-fn compare(payload: &[u8], sequence: u64, nonce: &str, draft: &Draft<'_>) -> Verdict {
+fn compare(payload: &[u8], sequence: u64, nonce: &str, entry: &Entry<'_>) -> Verdict {
     match recorded::parse(payload) {
-        Some(message) if message.user == draft.user && message.nonce.as_deref() == Some(nonce) => {
-            if message.content == draft.content {
+        Some(message) if message.user == entry.user && message.nonce.as_deref() == Some(nonce) => {
+            let is_same = message.kind == entry.change.map(|change| change.kind)
+                && message.target == entry.change.map(|change| change.target);
+            // Of what was changed since, nobody knows the text any more.
+            if is_same && (message.changed.is_some() || message.content == entry.content) {
                 Verdict::Stored { sequence, timestamp: message.timestamp }
             } else {
                 Verdict::Conflict

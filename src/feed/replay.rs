@@ -216,7 +216,8 @@ impl<D: Disk, T> Feed<D, T> {
 
     fn read(&mut self, log: LogId, from: u64, records_max: u64, bytes_max: usize) -> Result<(), LogError> {
         let records_max = usize::try_from(records_max).unwrap_or(usize::MAX);
-        self.store.read(log, from, records_max, bytes_max, &mut self.buffer)
+        self.store.read(log, from, records_max, bytes_max, &mut self.buffer)?;
+        self.show_changed(log, bytes_max)
     }
 
     /// The JSON of a `history` frame with what the buffer holds.

@@ -51,20 +51,26 @@ pub(super) struct Hot<T> {
     pub tail: VecDeque<Batch>,
     pub nonces: Option<Box<Nonces>>,
     pub patience: Patience,
+    /// The last sequence that was published.
+    pub published: u64,
     delivered: u64,
+    /// Changes that are not published yet: their own sequences, and the last of those they change. Nearly always none.
+    changes: VecDeque<(u64, u64)>,
 }
 
 impl<T> Hot<T> {
     pub fn new(last_timestamp: u64, head: u64) -> Self {
         let (building, pending, tail) = (Building::default(), VecDeque::new(), VecDeque::new());
         let patience = Patience::default();
-        Self { last_timestamp, building, pending, tail, nonces: None, patience, delivered: head }
+        let (published, delivered, changes) = (head, head, VecDeque::new());
+        Self { last_timestamp, building, pending, tail, nonces: None, patience, published, delivered, changes }
     }
 
     /// The published batches that no delivery has seen, which this one does.
     pub fn undelivered(&mut self) -> impl Iterator<Item = &Batch> {
         let seen = self.tail.partition_point(|batch| batch.last <= self.delivered);
-        self.delivered = self.tail.back().map_or(self.delivered, |batch| batch.last.max(self.delivered));
+        // Not the end of the tail: a change may have emptied it.
+        self.delivered = self.delivered.max(self.published);
         self.tail.range(seen..)
     }
 
@@ -95,6 +101,22 @@ impl<T> Hot<T> {
     pub fn tail_bytes_from(&self, sequence: u64) -> usize {
         let index = self.tail.partition_point(|batch| batch.last < sequence);
         self.tail.range(index..).map(|batch| batch.frame.len()).sum()
+    }
+
+    /// Notes that a record that is not published yet changes earlier ones.
+    pub fn note_changed(&mut self, by: u64, targets: impl Iterator<Item = u64>) {
+        self.changes.extend(targets.max().map(|last| (by, last)));
+    }
+
+    /// The last record that is changed by those up to a sequence, which are published now.
+    pub fn take_changed(&mut self, through: u64) -> Option<u64> {
+        let published = self.changes.partition_point(|&(by, _)| by <= through);
+        self.changes.drain(..published).map(|(_, last)| last).max()
+    }
+
+    /// Forgets changes that the log gave back.
+    pub fn forget_changes(&mut self, from: u64) {
+        self.changes.retain(|&(by, _)| by < from);
     }
 
     pub fn remember_nonce(&mut self, user: &str, nonce: &str, sequence: u64) {

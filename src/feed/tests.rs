@@ -1,5 +1,7 @@
 //! The feed over a real store in a temporary folder, with subscribers whose queues the test fills and drains.
 
+mod amend;
+
 use std::{
     collections::{HashMap, HashSet},
     path::PathBuf,
@@ -72,10 +74,10 @@ struct Scene {
     folder: Folder,
 }
 
-fn store(folder: &Folder) -> Store<RealDisk> {
+fn store(folder: &Folder, policy: SyncPolicy) -> Store<RealDisk> {
     let options = Options {
         dir: folder.0.clone(),
-        policy: SyncPolicy::Always,
+        policy,
         segment_bytes: 64 * 1024,
         files_open_max: 8,
         retention: Retention::default(),
@@ -93,12 +95,16 @@ fn entropy() -> u64 {
 
 impl Scene {
     fn new() -> Self {
-        Self::over(Folder::new())
+        Self::with_policy(SyncPolicy::Always)
     }
 
-    fn over(folder: Folder) -> Self {
+    fn with_policy(policy: SyncPolicy) -> Self {
+        Self::over(Folder::new(), policy)
+    }
+
+    fn over(folder: Folder, policy: SyncPolicy) -> Self {
         let now = Now::at(1, 1_000_000);
-        let mut feed = Feed::new(store(&folder), 0);
+        let mut feed = Feed::new(store(&folder, policy), 0);
         feed.open(ROOM, "r".into(), entropy(), now);
         Self { feed, queues: Queues::default(), events: Vec::new(), now, folder }
     }
@@ -107,7 +113,7 @@ impl Scene {
     fn restart(mut self) -> Self {
         self.feed.shutdown(self.now).expect("all is durable");
         drop(self.feed);
-        Self::over(self.folder)
+        Self::over(self.folder, SyncPolicy::Always)
     }
 
     fn append(&mut self, content: &str, nonce: Option<&str>, ticket: u32) {
@@ -436,7 +442,7 @@ fn a_copied_log_is_a_new_epoch_and_old_messages_keep_theirs() {
         let file = file.unwrap();
         std::fs::copy(file.path(), room(&copy).join(file.file_name())).unwrap();
     }
-    let mut scene = Scene::over(copy);
+    let mut scene = Scene::over(copy, SyncPolicy::Always);
     scene.append("hello", Some("n"), 2);
     scene.append("more", None, 3);
     scene.commit();

@@ -10,11 +10,17 @@ use std::path::{Path, PathBuf};
 
 use super::control::{Control, Header};
 use super::disk::{Disk, DiskFile, RealDisk};
-use super::index::Sidecar;
+use super::index::{Index, Sidecar};
 use super::scan::{Line, SCAN_CHUNK_BYTES, Scanner};
 use super::store::{io_error, true_name};
 use super::types::{Epoch, StoreError};
 use super::{name, record};
+
+/// Bytes from the end of a room in which its last record is looked for at first.
+const END_BYTES: u64 = 16 * 1024;
+
+/// Bytes per read when a single record is looked for.
+const LOOKUP_CHUNK_BYTES: usize = 8 * 1024;
 
 /// A data folder, read only.
 pub struct Inspector {
@@ -54,6 +60,19 @@ pub struct Summary {
     pub old_epochs: Vec<(Epoch, u64)>,
     /// Bytes in segments.
     pub bytes: u64,
+}
+
+/// The end of a room's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stand {
+    /// The first sequence that retention has left.
+    pub floor: u64,
+    /// The last sequence in the files; a server with `--fsync always` may not have shown it yet.
+    pub head: u64,
+    /// The present epoch; `None` when the last header is unreadable.
+    pub epoch: Option<Epoch>,
+    /// The payload of the last record that is there; empty when there is none in the last segment.
+    pub last: Vec<u8>,
 }
 
 /// What stands in a room's files, in order.
@@ -131,6 +150,34 @@ impl Inspector {
         Ok(rooms)
     }
 
+    /// Names of rooms that have segments, in the order of their bytes: those behind `after`, at most `limit`. Lists the
+    /// folder of rooms each time, and looks into those rooms only that it names.
+    ///
+    /// # Errors
+    /// A folder cannot be listed.
+    pub fn names_after(&self, after: Option<&str>, limit: usize) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for folder in RealDisk.list(&self.rooms_dir)? {
+            let inside = || {
+                let dir = self.rooms_dir.join(&folder);
+                name_inside(&dir, &segments(&dir).ok()?)
+            };
+            let name = name::room(&folder).or_else(inside);
+            names.extend(name.filter(|name| after.is_none_or(|after| name.as_str() > after)));
+        }
+        names.sort_unstable();
+        let mut page = Vec::new();
+        for name in names {
+            if page.len() >= limit {
+                break;
+            }
+            if !segments(&self.rooms_dir.join(name::folder(&name)))?.is_empty() {
+                page.push(name);
+            }
+        }
+        Ok(page)
+    }
+
     /// One room; `None` when nothing of it is stored.
     ///
     /// # Errors
@@ -196,6 +243,37 @@ impl RoomFiles {
         Ok(walk.last)
     }
 
+    /// Where the room ends, and its last record: reads a header and the last bytes of the last segment. Good beside a
+    /// server that writes to it.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn stand(&self) -> io::Result<Stand> {
+        let (Some(first), Some(segment)) = (self.segments.first(), self.segments.last()) else {
+            return Ok(Stand { floor: 1, head: 0, epoch: None, last: Vec::new() });
+        };
+        let (path, seed) = (self.path(segment.first), record::seed(&self.room));
+        let epoch = header(&path, seed)?.map(|header| header.epoch);
+        let mut stand = Stand { floor: first.first, head: segment.first - 1, epoch, last: Vec::new() };
+        let (file, mut window, mut bytes) = (File::open(&path)?, Vec::new(), END_BYTES);
+        // What the first line is cut off of is no record; a longer look finds it, if nothing else is there.
+        loop {
+            let start = segment.bytes.saturating_sub(bytes);
+            let mut scanner = Scanner::new(&file, seed, start..segment.bytes, &mut window);
+            while let Some(line) = scanner.next()? {
+                let Line::Record { sequence, payload, .. } = line else { continue };
+                stand.head = stand.head.max(sequence);
+                if !scanner.is_control(&payload) {
+                    stand.last = scanner.payload(&payload).to_vec();
+                }
+            }
+            if start == 0 || !stand.last.is_empty() {
+                return Ok(stand);
+            }
+            bytes = bytes.saturating_mul(8);
+        }
+    }
+
     /// Everything from the segment on in which `sequence` would be.
     pub fn walk_from(&self, sequence: u64) -> Walk {
         let at = self.segments.partition_point(|segment| segment.first <= sequence).saturating_sub(1);
@@ -212,6 +290,65 @@ pub(super) fn header(path: &Path, seed: u32) -> io::Result<Option<Header>> {
         Some(Line::Record { payload, .. }) => Header::parse(scanner.payload(&payload)),
         _ => None,
     })
+}
+
+/// Finds single records of a room.
+pub struct Lookup {
+    files: RoomFiles,
+    /// Of segments that were looked into, with their first sequences.
+    indexes: Vec<(u64, Index)>,
+}
+
+impl Lookup {
+    /// A lookup in these files.
+    pub fn new(files: &RoomFiles) -> Lookup {
+        Lookup { files: files.clone(), indexes: Vec::new() }
+    }
+
+    /// The payload of a record; `None` when it is not there.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn record(&mut self, sequence: u64) -> io::Result<Option<Vec<u8>>> {
+        let at = self.files.segments.partition_point(|segment| segment.first <= sequence);
+        let Some(&SegmentFile { first, bytes }) = self.files.segments.get(at.wrapping_sub(1)) else { return Ok(None) };
+        let (seed, file) = (record::seed(&self.files.room), File::open(self.files.path(first))?);
+        let known = self.indexes.iter().position(|&(known, _)| known == first);
+        let known = match known {
+            Some(known) => known,
+            None => {
+                self.indexes.push((first, index_of(&file, seed, first, bytes)?));
+                self.indexes.len() - 1
+            }
+        };
+        let start = self.indexes[known].1.find(sequence).map_or(0, |(_, offset)| offset);
+        let mut window = Vec::new();
+        let mut scanner = Scanner::new(&file, seed, start..bytes, &mut window).in_chunks_of(LOOKUP_CHUNK_BYTES);
+        while let Some(line) = scanner.next()? {
+            if let Line::Record { sequence: found, payload, .. } = line
+                && found >= sequence
+                && !scanner.is_control(&payload)
+            {
+                return Ok((found == sequence).then(|| scanner.payload(&payload).to_vec()));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn index_of(file: &File, seed: u32, first: u64, bytes: u64) -> io::Result<Index> {
+    let (mut index, mut last, mut window) = (Index::new(first), first - 1, Vec::new());
+    let mut scanner = Scanner::new(file, seed, 0..bytes, &mut window);
+    while let Some(line) = scanner.next()? {
+        if let Line::Record { offset, sequence, payload, .. } = line
+            && sequence > last
+            && !scanner.is_control(&payload)
+        {
+            index.note(sequence, offset);
+            last = sequence;
+        }
+    }
+    Ok(index)
 }
 
 /// A walk over a room's files, batch by batch.
@@ -287,7 +424,7 @@ impl Walk {
                     self.last = sequence;
                     found.push(Found::Message { sequence, payload });
                 }
-                Line::Record { offset, .. } | Line::Damage { offset } => {
+                Line::Record { offset, .. } | Line::Damage { offset, .. } => {
                     let is_tail = is_last && next >= end;
                     note_damage(found, first, offset, next - offset, is_tail);
                 }
@@ -315,24 +452,5 @@ fn note_damage(found: &mut Vec<Found>, segment: u64, offset: u64, bytes: u64, is
             (*so_far, *tail) = (*so_far + bytes, is_tail);
         }
         _ => found.push(Found::Damage { segment, offset, bytes, is_tail }),
-    }
-}
-
-#[derive(Debug)]
-pub struct Brief {
-    pub name: String,
-    pub head: u64,
-    pub epoch: Option<Epoch>,
-    pub last_timestamp: Option<u64>,
-}
-impl Inspector {
-    pub fn names_after(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, StoreError> {
-        let rooms = self.rooms()?;
-        Ok(rooms.into_iter().map(|r| r.room).filter(|n| after.is_none_or(|a| n.as_str() > a)).take(limit).collect())
-    }
-    pub fn brief(&self, name: &str) -> Result<Option<Brief>, StoreError> {
-        let Some(files) = self.room(name)? else { return Ok(None) };
-        let s = files.summary().expect("x");
-        Ok(Some(Brief { name: name.to_owned(), head: s.head, epoch: s.epoch, last_timestamp: None }))
     }
 }

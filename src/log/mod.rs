@@ -9,8 +9,12 @@
 //! append ─► write_dirty ─► (policy: next_sync ─► SyncBatch::run on another thread ─► synced) ─► LogEvent::Visible ─► read
 //! ```
 //!
+//! A record may change earlier ones (`append_amending`): once it is durable their lines are overwritten, and until then
+//! `read` replaces them.
+//!
 //! `docs/LOG_FORMAT.md` describes the bytes.
 
+mod amend;
 mod control;
 mod disk;
 mod files;

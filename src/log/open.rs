@@ -5,6 +5,7 @@
 use std::io;
 use std::path::Path;
 
+use super::amend::Amend;
 use super::control::{Control, Header, Mark, OLD_EPOCHS_MAX};
 use super::disk::{Disk, DiskFile, is_full, read_full, write_full};
 use super::index::{Index, Sidecar};
@@ -64,6 +65,12 @@ struct Tail {
     damage: Option<(u64, u64, u64)>,
     /// A barrier was seen.
     barrier: bool,
+    /// What records of it change of earlier ones, with the place of the record that says so.
+    amends: Vec<(u64, Amend)>,
+    /// Lines that may have been torn while they were overwritten.
+    torn: Vec<u64>,
+    /// Changes that could not be carried out: they are replaced when they are read.
+    left: Vec<Amend>,
     /// The header is missing and there are zeros in its place: it never reached the disk.
     hole: bool,
     is_copy: bool,
@@ -107,6 +114,17 @@ impl Tail {
         true
     }
 
+    /// Takes in what a record changes. A line of it that is torn was being overwritten, which nobody does before that record
+    /// is on the disk: it proves as much as a barrier.
+    fn accept_amends(&mut self, by: u64, offset: u64, amends: &[u8]) {
+        for (target, replacement) in record::amendments(amends) {
+            if self.torn.contains(&target) {
+                (self.suspect, self.barrier) = (None, true);
+            }
+            self.amends.push((offset, Amend { by, target, replacement: replacement.into() }));
+        }
+    }
+
     /// Drops everything from the suspect on.
     fn cut_at(&mut self, suspect: Suspect) {
         (self.end, self.last, self.closed) = (suspect.offset, suspect.last, suspect.closed);
@@ -133,6 +151,7 @@ impl<D: Disk> Store<D> {
             && let Some(active) = log.active.as_mut().filter(|active| active.first == loose.first)
         {
             active.durable_bytes = active.durable_bytes.min(loose.durable_bytes);
+            log.durable = 0;
             log.folders = log.folders.max(loose.folders);
         }
         match opened.read_only {
@@ -154,9 +173,12 @@ impl<D: Disk> Store<D> {
         let mut before = Before { anew, lost_segment: false };
         let tail = loop {
             let Some(&first) = firsts.last() else { return Ok(Room::fresh(room, fresh, self.generation)) };
-            let tail = self.scan_tail(room, first)?;
+            let mut tail = self.scan_tail(room, first)?;
             if !tail.never_was() {
                 self.settle(&dir, first, tail.mark)?;
+                if self.redo_tail(room, &firsts, &mut tail) {
+                    tail = self.scan_tail(room, first)?;
+                }
                 break tail;
             }
             self.set_aside(&dir, first, tail.len)?;
@@ -168,13 +190,55 @@ impl<D: Disk> Store<D> {
     /// What a run left that did not end may be in the page cache only, and must be on the disk before it is shown. Of a
     /// room's files that can be the last segment only: all before it are durable.
     fn settle(&self, dir: &Path, first: u64, mark: Option<Mark>) -> io::Result<()> {
-        let is_this_run = mark.is_some_and(|mark| mark.run == self.options.run_id);
-        let is_settled = mark.is_some_and(|mark| self.clean_runs.contains(&mark.run)) && !self.after_unclean;
-        if is_this_run || is_settled {
+        if self.is_known(mark) {
             return Ok(());
         }
         self.disk.open(&dir.join(name::segment(first)))?.sync_data()?;
         self.disk.sync_dir(dir)
+    }
+
+    /// Whether what can be read of a room is on the disk, or this run knows what is not.
+    fn is_known(&self, mark: Option<Mark>) -> bool {
+        let is_this_run = mark.is_some_and(|mark| mark.run == self.options.run_id);
+        is_this_run || mark.is_some_and(|mark| self.clean_runs.contains(&mark.run)) && !self.after_unclean
+    }
+
+    /// Carries out what the records that stay say of earlier ones, before anything is built upon it: behind the sidecar
+    /// of the last segment stands everything of which it may not be durable. Whether lines are whole now that were not.
+    fn redo_tail(&self, room: &str, firsts: &[u64], tail: &mut Tail) -> bool {
+        let end = self.torn(tail).map_or(tail.end, |suspect| suspect.offset);
+        let amends = std::mem::take(&mut tail.amends).into_iter();
+        let amends: Vec<Amend> = amends.filter(|(offset, _)| *offset < end).map(|(_, amend)| amend).collect();
+        // What a room holds whose sync failed may not be on the disk, and what it says must not overwrite what is.
+        let redone = match self.failed_rooms.contains(room) {
+            true => Err(io::Error::other("its log failed before")),
+            false => self.redo(room, firsts, &tail.index, &amends, self.is_known(tail.mark)),
+        };
+        redone.unwrap_or_else(|error| {
+            if !amends.is_empty() {
+                ::log::error!("room {room:?}: changes of its messages could not be carried out: {error}");
+            }
+            tail.left = amends;
+            false
+        })
+    }
+
+    /// Carries out what a room's records change of earlier ones, where that was cut short, in a room that is not open. So
+    /// lines are made whole that were torn by it.
+    ///
+    /// # Errors
+    /// Its files cannot be read.
+    pub fn redo_room(&mut self, room: &str) -> io::Result<()> {
+        let dir = self.room_dir(room);
+        let mut firsts: Vec<u64> = self.disk.list(&dir)?.iter().filter_map(|file| name::segment_first(file)).collect();
+        firsts.sort_unstable();
+        let Some(&first) = firsts.last() else { return Ok(()) };
+        let mut tail = self.scan_tail(room, first)?;
+        if !tail.never_was() {
+            self.settle(&dir, first, tail.mark)?;
+            self.redo_tail(room, &firsts, &mut tail);
+        }
+        Ok(())
     }
 
     /// Cuts what is torn, begins a new epoch where one is due, and gives the room its place in memory.
@@ -210,18 +274,22 @@ impl<D: Disk> Store<D> {
         Ok(room)
     }
 
-    /// What of the tail goes, and whether the numbering may not go on as if nothing had happened.
-    fn judge(&self, tail: &mut Tail, before: Before) -> Verdict {
-        let end = self.end_of(tail.mark);
-        let volatile = tail.mark.is_some_and(|mark| mark.volatile);
-        let torn = tail.suspect.filter(|suspect| match end {
+    /// Where the tail is torn, although good records follow.
+    fn torn(&self, tail: &Tail) -> Option<Suspect> {
+        tail.suspect.filter(|suspect| match self.end_of(tail.mark) {
             // The next run's mark never reached the disk, so nothing that it wrote was visible.
             End::Clean => suspect.closed && suspect.hole,
             End::Crash => false,
             // What a volatile run wrote behind the damage was visible: it stays, and the damage is a gap.
-            End::PowerCut => !volatile,
-        });
-        if let Some(suspect) = torn {
+            End::PowerCut => !tail.mark.is_some_and(|mark| mark.volatile),
+        })
+    }
+
+    /// What of the tail goes, and whether the numbering may not go on as if nothing had happened.
+    fn judge(&self, tail: &mut Tail, before: Before) -> Verdict {
+        let end = self.end_of(tail.mark);
+        let volatile = tail.mark.is_some_and(|mark| mark.volatile);
+        if let Some(suspect) = self.torn(tail) {
             tail.cut_at(suspect);
         }
         let cut = (tail.end < tail.len).then_some(tail.end);
@@ -247,8 +315,9 @@ impl<D: Disk> Store<D> {
         let (dir, wall_ms) = (self.room_dir(name), self.wall_ms(now));
         let mut room = Room::fresh(name, Epoch(0), self.generation);
         (room.visible, room.next) = (tail.last, tail.last + 1);
-        room.read_only = self.failed_rooms.contains(name);
-        let mut log = RoomLog { written: tail.last, ..RoomLog::fresh(name) };
+        room.read_only = self.failed_rooms.contains(name) || !tail.left.is_empty();
+        let mut log = RoomLog { written: tail.last, durable: tail.last, ..RoomLog::fresh(name) };
+        log.amends.take_over(tail.left);
         for &first in sealed {
             let bytes = self.disk.len(&dir.join(name::segment(first)))?;
             log.sealed.push(Sealed { first, bytes, until_ms: None });
@@ -389,13 +458,16 @@ impl<D: Disk> Store<D> {
             suspect: None,
             damage: None,
             barrier: false,
+            amends: Vec::new(),
+            torn: Vec::new(),
+            left: Vec::new(),
             hole,
             is_copy,
         };
         let mut scanner = Scanner::new(&file, seed, tail.end..len, &mut window);
         let mut unreadable = None;
         while let Some(line) = scanner.next()? {
-            if let Line::Record { offset, sequence, barrier, payload } = &line {
+            if let Line::Record { offset, sequence, barrier, payload, amends } = &line {
                 let is_control = scanner.is_control(payload);
                 let control = if is_control { Control::parse(scanner.payload(payload)) } else { None };
                 // A header was read on its own, and what a later version may add between the messages is none of ours.
@@ -404,11 +476,17 @@ impl<D: Disk> Store<D> {
                     if let Some((offset, from)) = unreadable.take() {
                         tail.damage.get_or_insert((offset, from, 0)).2 = *sequence;
                     }
+                    tail.accept_amends(*sequence, *offset, scanner.payload(amends));
                     tail.end = scanner.offset();
                     continue;
                 }
             }
-            let (Line::Record { offset, .. } | Line::Damage { offset }) = line;
+            let (Line::Record { offset, .. } | Line::Damage { offset, .. }) = line;
+            tail.torn.extend(if let Line::Damage { torn: Some((sequence, ..)), .. } = line {
+                Some(sequence)
+            } else {
+                None
+            });
             unreadable.get_or_insert((offset, tail.last + 1));
             if tail.suspect.is_none() {
                 let (last, closed, hole) = (tail.last, tail.closed, has_hole(&file, offset)?);

@@ -54,6 +54,45 @@ impl ReadBuffer {
         self.payload_bytes
     }
 
+    /// The sequence of the record with this index.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn sequence(&self, index: usize) -> u64 {
+        self.spans[index].0
+    }
+
+    /// The payload of the record with this index.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn payload(&self, index: usize) -> &[u8] {
+        &self.bytes[self.spans[index].1.clone()]
+    }
+
+    /// Gives the record with this index another payload.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn replace(&mut self, index: usize, payload: &[u8]) {
+        let span = &mut self.spans[index].1;
+        self.payload_bytes = self.payload_bytes - span.len() + payload.len();
+        self.bytes.truncate(self.filled);
+        self.bytes.extend_from_slice(payload);
+        *span = self.filled..self.bytes.len();
+        self.filled = self.bytes.len();
+    }
+
+    /// Drops all records but the first few; what follows is for the next read.
+    pub fn truncate(&mut self, records: usize) {
+        if let Some((next, _)) = self.spans.get(records) {
+            self.next = *next;
+            self.gap = self.gap.filter(|(from, _)| from < next);
+            self.payload_bytes -= self.spans[records..].iter().map(|(_, span)| span.len()).sum::<usize>();
+            self.spans.truncate(records);
+        }
+    }
+
     fn reset(&mut self, next: u64) {
         self.spans.clear();
         (self.filled, self.payload_bytes, self.next) = (0, 0, next);
@@ -84,6 +123,20 @@ impl<D: Disk> Store<D> {
     /// # Errors
     /// `Unavailable` when the operating system cannot read; damaged bytes are no error but a gap.
     pub fn read(
+        &mut self,
+        id: LogId,
+        from: u64,
+        records_max: usize,
+        bytes_max: usize,
+        out: &mut ReadBuffer,
+    ) -> Result<(), LogError> {
+        self.read_files(id, from, records_max, bytes_max, out)?;
+        self.replace(id, self.position(id).head, out);
+        Ok(())
+    }
+
+    /// The same, as the files have it.
+    pub(super) fn read_files(
         &mut self,
         id: LogId,
         from: u64,
@@ -159,7 +212,13 @@ impl<D: Disk> Store<D> {
     }
 
     /// Where to start looking for `sequence` in a segment: an indexed sequence at or before it, and its offset.
-    fn find(&mut self, id: u32, first: u64, sequence: u64, file: &Arc<D::File>) -> io::Result<Option<(u64, u64)>> {
+    pub(super) fn find(
+        &mut self,
+        id: u32,
+        first: u64,
+        sequence: u64,
+        file: &Arc<D::File>,
+    ) -> io::Result<Option<(u64, u64)>> {
         let active = self.rooms[id as usize].log.as_deref().and_then(|log: &RoomLog| log.active.as_ref());
         if let Some(active) = active.filter(|active| active.first == first) {
             return Ok(active.index.find(sequence));

@@ -1,4 +1,5 @@
-//! One record, one line: `CCCCCCCC LLLLLLL SSSSSSSSSSSSSSSS payload\n`.
+//! One record, one line: `CCCCCCCC LLLLLLL SSSSSSSSSSSSSSSS payload\n`, and behind the payload, in a line that says so, what
+//! the record changes of earlier ones: `\t42 replacement` for each.
 //!
 //! Owns: the bytes of a line and its checksum. Must never know: files, segments, what a payload means.
 
@@ -8,8 +9,12 @@ use crate::limits::RECORD_BYTES_MAX;
 pub(crate) const FRAMING_BYTES: usize = 8 + 1 + 7 + 1 + 16 + 1;
 /// How the payloads begin that belong to the log itself.
 pub(crate) const CONTROL_PREFIX: &[u8] = br#"{"roomlog":"#;
-/// Where the byte is that says whether a barrier stands before the record.
-const BARRIER_AT: usize = FRAMING_BYTES - 1;
+/// Where the byte is that says whether a barrier stands before the record, and whether amendments follow the payload.
+const FLAGS_AT: usize = FRAMING_BYTES - 1;
+/// That byte: neither, barrier, amendments, both.
+const FLAGS: [u8; 4] = *b" |+*";
+/// Stands before each amendment, and so in neither payload nor replacement of such a record.
+pub(crate) const AMENDMENT_MARK: u8 = b'\t';
 
 /// The checksum of what comes before every line of a room: its name and a line feed. Binds each record to its room.
 pub(crate) fn seed(room: &str) -> u32 {
@@ -34,12 +39,14 @@ pub(crate) struct Record<'a> {
     pub barrier: bool,
     /// The opaque bytes.
     pub payload: &'a [u8],
+    /// What it changes of earlier records; see [`amendments`].
+    pub amends: &'a [u8],
 }
 
 impl Record<'_> {
     /// Bytes of the whole line, line feed included.
     pub fn line_bytes(&self) -> usize {
-        FRAMING_BYTES + self.payload.len() + 1
+        FRAMING_BYTES + self.payload.len() + self.amends.len() + 1
     }
 }
 
@@ -56,19 +63,32 @@ pub(crate) enum Parsed<'a> {
 
 /// Adds one line to `out`. The payload is at most `RECORD_BYTES_MAX` bytes and holds no line feed.
 pub(crate) fn encode(out: &mut Vec<u8>, seed: u32, sequence: u64, barrier: bool, payload: &[u8]) {
-    debug_assert!(payload.len() <= RECORD_BYTES_MAX && sequence < 10_000_000_000_000_000);
+    encode_amending(out, seed, sequence, barrier, payload, &[]);
+}
+
+/// Adds a line that changes earlier records. `amends` is made of [`push_amendment`]; together with the payload it is at
+/// most `RECORD_BYTES_MAX` bytes.
+pub(crate) fn encode_amending(
+    out: &mut Vec<u8>,
+    seed: u32,
+    sequence: u64,
+    barrier: bool,
+    payload: &[u8],
+    amends: &[u8],
+) {
+    let bytes = payload.len() + amends.len();
+    debug_assert!(bytes <= RECORD_BYTES_MAX && sequence < 10_000_000_000_000_000);
     let start = out.len();
     let mut framing = *b"CCCCCCCC LLLLLLL SSSSSSSSSSSSSSSS ";
-    framing[8..16].copy_from_slice(&decimal8(payload.len() as u32));
+    framing[8..16].copy_from_slice(&decimal8(bytes as u32));
     framing[8] = b' ';
     framing[17..25].copy_from_slice(&decimal8((sequence / 100_000_000) as u32));
     framing[25..33].copy_from_slice(&decimal8((sequence % 100_000_000) as u32));
-    if barrier {
-        framing[BARRIER_AT] = b'|';
-    }
-    out.reserve(FRAMING_BYTES + payload.len() + 1);
+    framing[FLAGS_AT] = FLAGS[usize::from(barrier) + 2 * usize::from(!amends.is_empty())];
+    out.reserve(FRAMING_BYTES + bytes + 1);
     out.extend_from_slice(&framing);
     out.extend_from_slice(payload);
+    out.extend_from_slice(amends);
     let crc = checksum(seed, &out[start + 9..]);
     out.push(b'\n');
     out[start..start + 8].copy_from_slice(&hex8(crc));
@@ -83,14 +103,55 @@ pub(crate) fn parse(bytes: &[u8], seed: u32) -> Parsed<'_> {
     if last != b'\n' || framing[..8] != hex8(checksum(seed, &bytes[9..end])) {
         return Parsed::Bad;
     }
-    let (Some(high), Some(low)) = (digits8(&framing[17..25]), digits8(&framing[25..33])) else { return Parsed::Bad };
-    let sequence = u64::from(high) * 100_000_000 + u64::from(low);
-    Parsed::Record(Record { sequence, barrier: framing[BARRIER_AT] == b'|', payload: &bytes[FRAMING_BYTES..end] })
+    let Some(sequence) = sequence(framing) else { return Parsed::Bad };
+    let (payload, amends) = match framing[FLAGS_AT] {
+        b' ' | b'|' => (&bytes[FRAMING_BYTES..end], &[][..]),
+        _ => {
+            let both = &bytes[FRAMING_BYTES..end];
+            both.split_at(memchr::memchr(AMENDMENT_MARK, both).unwrap_or(both.len()))
+        }
+    };
+    Parsed::Record(Record { sequence, barrier: barrier(framing), payload, amends })
+}
+
+fn sequence(framing: &[u8; FRAMING_BYTES]) -> Option<u64> {
+    let (high, low) = (digits8(&framing[17..25])?, digits8(&framing[25..33])?);
+    Some(u64::from(high) * 100_000_000 + u64::from(low))
+}
+
+fn barrier(framing: &[u8; FRAMING_BYTES]) -> bool {
+    matches!(framing[FLAGS_AT], b'|' | b'*')
+}
+
+/// What the framing at the start of `bytes` says of a line whose checksum is wrong and whose line feed is where it should
+/// be: its sequence, whether there is a barrier, the bytes behind the framing. An overwriting that was cut short leaves
+/// such a line, because it changes neither length nor sequence.
+pub(crate) fn torn(bytes: &[u8]) -> Option<(u64, bool, usize)> {
+    let framing = bytes.first_chunk::<FRAMING_BYTES>()?;
+    let length = payload_bytes(framing)?;
+    let is_line = memchr::memchr(b'\n', bytes) == Some(FRAMING_BYTES + length);
+    Some((sequence(framing)?, barrier(framing), length)).filter(|_| is_line)
+}
+
+/// Adds the replacement of an earlier record to those that a record brings. Holds neither a line feed nor a tab.
+pub(crate) fn push_amendment(out: &mut Vec<u8>, target: u64, replacement: &[u8]) {
+    out.push(AMENDMENT_MARK);
+    out.extend_from_slice(target.to_string().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(replacement);
+}
+
+/// The replacements that a record brings, with the sequences of the records they are for.
+pub(crate) fn amendments(amends: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
+    amends.split(|&byte| byte == AMENDMENT_MARK).skip(1).filter_map(|part| {
+        let (target, replacement) = part.split_at(memchr::memchr(b' ', part)?);
+        Some((std::str::from_utf8(target).ok()?.parse().ok()?, &replacement[1..]))
+    })
 }
 
 /// The payload length in a line's framing, when the framing has the right shape.
 pub(crate) fn payload_bytes(framing: &[u8; FRAMING_BYTES]) -> Option<usize> {
-    let shape = framing[8] == b' ' && framing[16] == b' ' && matches!(framing[BARRIER_AT], b' ' | b'|');
+    let shape = framing[8] == b' ' && framing[16] == b' ' && FLAGS.contains(&framing[FLAGS_AT]);
     let mut length: [u8; 8] = framing[8..16].try_into().expect("eight bytes were sliced");
     length[0] = b'0';
     digits8(&length).map(|n| n as usize).filter(|_| shape)
@@ -158,10 +219,34 @@ mod tests {
         for (sequence, payload) in [(0, &b""[..]), (1, b"x"), (9_999_999_999_999_999, br#"{"type":"message"}"#)] {
             let mut out = Vec::new();
             encode(&mut out, seed("r"), sequence, sequence == 1, payload);
-            let expected = Record { sequence, barrier: sequence == 1, payload };
+            let expected = Record { sequence, barrier: sequence == 1, payload, amends: b"" };
             assert_eq!(parse(&out, seed("r")), Parsed::Record(expected));
             assert_eq!(expected.line_bytes(), out.len());
         }
+    }
+
+    #[test]
+    fn amendments_stand_in_the_line_of_the_record_that_brings_them() {
+        for barrier in [false, true] {
+            let (mut out, mut amends) = (Vec::new(), Vec::new());
+            push_amendment(&mut amends, 42, br#"{"a b":1}"#);
+            push_amendment(&mut amends, 7, b"");
+            encode_amending(&mut out, seed("r"), 57, barrier, b"hello", &amends);
+            let Parsed::Record(record) = parse(&out, seed("r")) else { panic!("no record") };
+            assert_eq!((record.payload, record.barrier, record.line_bytes()), (&b"hello"[..], barrier, out.len()));
+            let found: Vec<_> = amendments(record.amends).collect();
+            assert_eq!(found, [(42, &br#"{"a b":1}"#[..]), (7, b"")]);
+        }
+    }
+
+    #[test]
+    fn torn_line_still_tells_its_length_and_sequence() {
+        let mut bad = line("general", 12, b"hello");
+        bad[36] ^= 1;
+        assert_eq!(torn(&bad), Some((12, false, 5)));
+        bad[38] = b'\n';
+        assert_eq!(torn(&bad), None, "it ends elsewhere");
+        assert_eq!(torn(&bad[..20]), None);
     }
 
     #[test]

@@ -177,7 +177,7 @@ impl Rewrite<'_> {
         let mut window = Vec::new();
         let mut scanner = Scanner::new(old, seed, 0..DiskFile::len(old)?, &mut window);
         while let Some(line) = scanner.next()? {
-            let Line::Record { sequence, barrier, payload, .. } = line else { continue };
+            let Line::Record { sequence, barrier, payload, amends, .. } = line else { continue };
             let is_control = scanner.is_control(&payload);
             let before = if is_control { sequence } else { sequence - 1 };
             if before < self.last {
@@ -188,7 +188,8 @@ impl Rewrite<'_> {
                 _ => self.lose_through(before, seed),
             }
             self.last = sequence;
-            record::encode(&mut self.out, seed, sequence, barrier, scanner.payload(&payload));
+            let (payload, amends) = (scanner.payload(&payload), scanner.payload(&amends));
+            record::encode_amending(&mut self.out, seed, sequence, barrier, payload, amends);
             if self.out.len() >= CHUNK_BYTES {
                 self.flush()?;
             }

@@ -51,6 +51,7 @@ impl<D: Disk> Store<D> {
         }
         if let Some(log) = self.log_mut(id) {
             log.sealed.remove(0);
+            log.amends.forget_segment(oldest);
             log.folders = Folders::Room;
         }
         self.want_sync(id, Wanted::Urgent, now);

@@ -4,6 +4,7 @@
 
 use std::ops::Range;
 
+use super::amend::Amends;
 use super::index::Index;
 use super::record;
 use super::types::{Epoch, Position};
@@ -39,6 +40,10 @@ pub(crate) struct RoomLog {
     pub buffer: Vec<u8>,
     /// The last sequence in the files.
     pub written: u64,
+    /// The last sequence known to be on the disk; may be too low.
+    pub durable: u64,
+    /// Earlier records that are being changed.
+    pub amends: Amends,
     /// Whether this run has left its mark.
     pub mark: Marked,
     /// The next write begins a new segment. Decided between writes, so that a record knows whether it will stand behind
@@ -123,6 +128,8 @@ impl Room {
         debug_assert!(log.floor() <= self.next);
         debug_assert_eq!(log.buffer.is_empty(), log.written + 1 == self.next);
         debug_assert!(log.sealed.is_sorted_by_key(|segment| segment.first));
+        debug_assert!(log.durable <= log.written, "{}", self.name);
+        log.amends.check_invariants(log.buffer.len(), self.next);
         if let Some(active) = &log.active {
             debug_assert!(active.durable_bytes <= active.bytes);
             debug_assert!(active.first <= log.written + 1);
@@ -141,6 +148,8 @@ impl RoomLog {
             old_epochs: Vec::new(),
             buffer: Vec::new(),
             written: 0,
+            durable: 0,
+            amends: Amends::default(),
             mark: Marked::No,
             roll_due: false,
             queued: false,
@@ -160,6 +169,11 @@ impl RoomLog {
     pub fn is_durable(&self) -> bool {
         let bytes = self.active.as_ref().is_none_or(|active| active.bytes == active.durable_bytes);
         bytes && self.folders == Folders::Synced && !self.in_flight
+    }
+
+    /// Whether, besides, every change of earlier records that is in the files has been carried out, durably.
+    pub fn is_settled(&self) -> bool {
+        self.is_durable() && self.amends.is_settled(self.written)
     }
 
     /// The segment that holds `sequence` or what is nearest after it: its first sequence, and which sequences it may hold.

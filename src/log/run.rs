@@ -109,7 +109,7 @@ impl<D: Disk> Store<D> {
     fn want_all(&mut self, now: Now) {
         for id in self.open_ids() {
             let is_read_only = self.rooms[id as usize].read_only;
-            if self.log_mut(id).is_some_and(|log| !is_read_only && log.active.is_some() && !log.is_durable()) {
+            if self.log_mut(id).is_some_and(|log| !is_read_only && log.active.is_some() && !log.is_settled()) {
                 self.want_sync(id, Wanted::Urgent, now);
             }
         }

@@ -25,11 +25,15 @@ pub(crate) enum Line {
         barrier: bool,
         /// Where its payload is in the window.
         payload: Range<usize>,
+        /// Where that is in the window which it changes of earlier records.
+        amends: Range<usize>,
     },
     /// Bytes that are no record, up to the next line feed.
     Damage {
         /// Where they begin.
         offset: u64,
+        /// What their framing says, if it is one: see `record::torn`.
+        torn: Option<(u64, bool, usize)>,
     },
 }
 
@@ -69,6 +73,11 @@ impl<'a, F: DiskFile> Scanner<'a, F> {
         Scanner { file, seed, window, start: filled, filled, offset, end, chunk_bytes, kept: true }
     }
 
+    /// Reads so many bytes at a time.
+    pub fn in_chunks_of(self, chunk_bytes: usize) -> Scanner<'a, F> {
+        Scanner { chunk_bytes, ..self }
+    }
+
     /// Where the next line begins.
     pub fn offset(&self) -> u64 {
         self.offset
@@ -95,10 +104,12 @@ impl<'a, F: DiskFile> Scanner<'a, F> {
             match record::parse(&self.window[self.start..self.filled], self.seed) {
                 Parsed::Record(record) => {
                     let (sequence, barrier, bytes) = (record.sequence, record.barrier, record.line_bytes());
-                    let payload = self.start + record::FRAMING_BYTES..self.start + bytes - 1;
+                    let start = self.start + record::FRAMING_BYTES;
+                    let payload = start..start + record.payload.len();
+                    let amends = payload.end..payload.end + record.amends.len();
                     let offset = self.offset;
                     self.pass(bytes);
-                    return Ok(Some(Line::Record { offset, sequence, barrier, payload }));
+                    return Ok(Some(Line::Record { offset, sequence, barrier, payload, amends }));
                 }
                 Parsed::Short(bytes) if bytes as u64 <= self.end - self.offset => self.fill(bytes)?,
                 Parsed::Short(_) | Parsed::Bad => return self.skip_damage().map(Some),
@@ -108,7 +119,7 @@ impl<'a, F: DiskFile> Scanner<'a, F> {
     }
 
     fn skip_damage(&mut self) -> io::Result<Line> {
-        let offset = self.offset;
+        let (offset, torn) = (self.offset, record::torn(&self.window[self.start..self.filled]));
         while self.offset < self.end {
             let line_feed = self.window[self.start..self.filled].iter().position(|&b| b == b'\n');
             if let Some(at) = line_feed {
@@ -120,7 +131,7 @@ impl<'a, F: DiskFile> Scanner<'a, F> {
                 self.fill(1)?;
             }
         }
-        Ok(Line::Damage { offset })
+        Ok(Line::Damage { offset, torn })
     }
 
     fn pass(&mut self, bytes: usize) {

@@ -189,7 +189,9 @@ impl<D: Disk> Store<D> {
     }
 
     /// Gives back the room's memory and files. Nothing appended may wait to be written or, with `Always`, to be synced.
+    /// Blocks for as long as the disk takes if [`Store::is_amending`].
     pub fn close_room(&mut self, id: LogId) {
+        self.settle_amends(id.0);
         self.save_sidecar(id.0);
         self.write_closing(id.0);
         let room = self.rooms.remove(id.index());
@@ -213,9 +215,10 @@ impl<D: Disk> Store<D> {
     /// durable may be in it: a power cut must not leave an index of bytes that never reached the disk.
     pub(super) fn save_sidecar(&mut self, id: u32) {
         let Some(log) = self.log_mut(id) else { return };
-        let durable = log.is_durable();
+        // Recovery looks for changes to carry out only behind it.
+        let is_settled = log.is_settled();
         let Some(active) = log.active.as_mut() else { return };
-        if durable && active.bytes >= active.indexed_bytes + SIDECAR_WORTH_BYTES {
+        if is_settled && active.bytes >= active.indexed_bytes + SIDECAR_WORTH_BYTES {
             active.indexed_bytes = active.bytes;
             self.write_active_sidecar(id);
         }

@@ -39,6 +39,8 @@ struct Work<F> {
     item: Item,
     /// The active segment, if it has bytes that are not durable.
     file: Option<io::Result<Arc<F>>>,
+    /// Other segments of which lines were overwritten.
+    amended: Vec<io::Result<Arc<F>>>,
     /// The room's folder, if its entries changed.
     dir: PathBuf,
 }
@@ -64,7 +66,8 @@ pub struct SyncOutcome {
 impl<D: Disk> SyncBatch<D> {
     /// Number of files in the batch.
     pub fn files(&self) -> usize {
-        self.items.len() + self.orphans.len() + self.loose.len()
+        let amended = self.items.iter().map(|work| work.amended.len()).sum::<usize>();
+        self.items.len() + amended + self.orphans.len() + self.loose.len()
     }
 
     /// Syncs each file once, then the folders that changed. Blocks for as long as the disk takes.
@@ -85,15 +88,21 @@ impl<D: Disk> SyncBatch<D> {
         let mut rooms = Vec::with_capacity(self.items.len());
         let is_durable =
             |file: &D::File| is_synced && file.device().is_ok_and(|device| self.file_system.answers_for(device));
-        for Work { item, file, dir } in self.items {
+        let sync = |file: io::Result<Arc<D::File>>| match file {
+            Ok(file) if is_durable(&file) => Ok(()),
+            file => file.and_then(|file| file.sync_data()),
+        };
+        for Work { item, file, amended, dir } in self.items {
+            // Every one is tried, as below.
+            let amended = amended.into_iter().map(sync).fold(Ok(()), io::Result::and);
             let mut result = match file {
                 // The file is on the rooms' file system, and so are the folders above it.
                 Some(Ok(file)) if is_durable(&file) => {
-                    rooms.push((item, Ok(())));
+                    rooms.push((item, amended));
                     continue;
                 }
-                Some(file) => file.and_then(|file| file.sync_data()),
-                None => Ok(()),
+                Some(file) => sync(file).and(amended),
+                None => amended,
             };
             if item.folders >= Folders::Room {
                 result = result.and_then(|()| self.disk.sync_dir(&dir));
@@ -134,14 +143,18 @@ impl<D: Disk> Store<D> {
             return None;
         }
         self.in_flight = true;
-        Some(SyncBatch {
+        Some(SyncBatch { orphans, loose, ..self.batch(items) })
+    }
+
+    fn batch(&self, items: Vec<Work<D::File>>) -> SyncBatch<D> {
+        SyncBatch {
             disk: Arc::clone(&self.disk),
             rooms_dir: self.rooms_dir.clone(),
             file_system: Arc::clone(&self.file_system),
             items,
-            orphans,
-            loose,
-        })
+            orphans: Vec::new(),
+            loose: Vec::new(),
+        }
     }
 
     fn sync_item(&mut self, id: u32) -> Option<Work<D::File>> {
@@ -153,11 +166,13 @@ impl<D: Disk> Store<D> {
         log.folders = Folders::Synced;
         let active = log.active.as_ref().map(|active| (active.first, active.bytes, active.durable_bytes));
         let (first, bytes, durable_bytes) = active.unwrap_or_default();
-        let file = (bytes > durable_bytes).then(|| self.file(id, first));
+        let amended = log.amends.begin_sync();
+        let file = (bytes > durable_bytes || amended.contains(&first)).then(|| self.file(id, first));
+        let amended = amended.into_iter().filter(|&other| other != first).map(|other| self.file(id, other)).collect();
         let room = &self.rooms[id as usize];
         let dir = if folders == Folders::Synced { PathBuf::new() } else { self.room_dir(&room.name) };
         let item = Item { room: id, generation: room.generation, bytes, through, folders };
-        Some(Work { item, file, dir })
+        Some(Work { item, file, amended, dir })
     }
 
     /// Takes a batch's outcome: what it made durable becomes visible, rooms whose sync failed become read-only.
@@ -167,7 +182,21 @@ impl<D: Disk> Store<D> {
             ::log::error!("the log of a room that was closed could not be synced: {error}");
             self.failed = true;
         }
-        for (item, result) in outcome.rooms {
+        self.rooms_synced(outcome.rooms, now, events);
+    }
+
+    /// Syncs one room on this thread.
+    pub(super) fn sync_now(&mut self, id: u32) {
+        let now = self.options.opened;
+        self.want_sync(id, Wanted::Urgent, now);
+        if let Some(item) = self.sync_item(id) {
+            let outcome = self.batch(vec![item]).run_each(false);
+            self.rooms_synced(outcome.rooms, now, &mut Vec::new());
+        }
+    }
+
+    fn rooms_synced(&mut self, rooms: Vec<(Item, io::Result<()>)>, now: Now, events: &mut Vec<LogEvent>) {
+        for (item, result) in rooms {
             let is_open = self.rooms.get(item.room as usize).is_some_and(|room| room.generation == item.generation);
             match result {
                 Ok(()) if is_open => self.item_synced(&item, now, events),
@@ -184,16 +213,24 @@ impl<D: Disk> Store<D> {
     }
 
     fn item_synced(&mut self, item: &Item, now: Now, events: &mut Vec<LogEvent>) {
+        let log = log_of(&mut self.rooms[item.room as usize]);
+        log.in_flight = false;
+        log.durable = log.durable.max(item.through);
+        for first in log.amends.end_sync() {
+            self.files.pin((item.room, first), false);
+        }
+        // Before anything is shown, so that who reads of a change reads what it changed.
+        let is_good = self.carry_out_amends(item.room, now);
         let room = &mut self.rooms[item.room as usize];
         let log = log_of(room);
-        log.in_flight = false;
         if log.mark == Marked::Written {
             log.mark = Marked::Durable;
         }
         let through = if self.options.policy.is_volatile() { log.written } else { item.through };
         if let Some(active) = log.active.as_mut() {
             active.durable_bytes = active.durable_bytes.max(item.bytes);
-            let is_pinned = active.durable_bytes < active.bytes && self.options.policy != SyncPolicy::Never;
+            let is_durable = active.durable_bytes == active.bytes && !log.amends.is_unsynced(active.first);
+            let is_pinned = !is_durable && self.options.policy != SyncPolicy::Never;
             self.files.pin((item.room, active.first), is_pinned);
         }
         if through > room.visible {
@@ -201,7 +238,24 @@ impl<D: Disk> Store<D> {
             events.push(LogEvent::Visible { id: LogId(item.room), through });
         }
         room.check_invariants();
-        self.retain_room(item.room, now);
+        match is_good {
+            true => self.retain_room(item.room, now),
+            false => self.refuse_unwritten(item.room, events),
+        }
+    }
+
+    /// Closes a room for writing, of which all that is written stays.
+    fn refuse_unwritten(&mut self, id: u32, events: &mut Vec<LogEvent>) {
+        let room = &mut self.rooms[id as usize];
+        let log = log_of(room);
+        let from = log.written + 1;
+        log.buffer = Vec::new();
+        log.amends.forget_from(from);
+        if from < room.next {
+            room.next = from;
+            events.push(LogEvent::Refused { id: LogId(id), from, why: LogError::Unavailable });
+        }
+        self.close_for_writing(id, events);
     }
 
     /// The kernel may have dropped what it could not write, so the sync is not tried again. What was not visible yet is
@@ -228,6 +282,8 @@ impl<D: Disk> Store<D> {
             let log = log_of(room);
             log.buffer = Vec::new();
             log.written = from - 1;
+            log.durable = log.durable.min(log.written);
+            log.amends.forget_from(from);
             room.next = from;
             events.push(LogEvent::Refused { id: LogId(id), from, why: LogError::Unavailable });
         }

@@ -168,10 +168,14 @@ pub enum LogError {
     /// The room's files cannot be used; the cause is in the program's log. Refuse until the process is restarted.
     #[error("this room's log is unavailable")]
     Unavailable,
-    /// The payload is over `limits::RECORD_BYTES_MAX`. Refuse the message.
+    /// The payload is over `limits::RECORD_BYTES_MAX`, or a replacement is longer than what it replaces. Refuse the message.
     #[error("the record is too long")]
     TooLong,
-    /// The payload holds a line feed or begins like the log's own records (`{"roomlog":`). Refuse the message.
+    /// There is no such record, or none any more. Refuse the change.
+    #[error("there is no such record")]
+    NoSuchRecord,
+    /// The payload holds a line feed or begins like the log's own records (`{"roomlog":`), or one of a change holds a tab.
+    /// Refuse the message.
     #[error("the payload cannot be stored as one line")]
     Reserved,
 }

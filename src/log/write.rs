@@ -46,19 +46,31 @@ impl<D: Disk> Store<D> {
     /// # Panics
     /// When `sequence` is another number: the caller has lost count, and storing it would tear a hole.
     pub fn append(&mut self, id: LogId, sequence: u64, payload: &[u8]) -> Result<(), LogError> {
+        self.push_record(id, sequence, payload, &[])
+    }
+
+    /// Buffers one record, and behind its payload what it changes of earlier ones.
+    pub(super) fn push_record(
+        &mut self,
+        id: LogId,
+        sequence: u64,
+        payload: &[u8],
+        amends: &[u8],
+    ) -> Result<(), LogError> {
         let room = &mut self.rooms[id.index()];
         assert_eq!(sequence, room.next, "records are appended at position().next");
         if room.read_only {
             return Err(LogError::Unavailable);
         }
-        if payload.len() > RECORD_BYTES_MAX {
+        let bytes = payload.len() + amends.len();
+        if bytes > RECORD_BYTES_MAX {
             return Err(LogError::TooLong);
         }
         if payload.starts_with(CONTROL_PREFIX) || memchr::memchr(b'\n', payload).is_some() {
             return Err(LogError::Reserved);
         }
         let log = room.log.get_or_insert_with(|| Box::new(RoomLog::fresh(&room.name)));
-        if log.buffer.len() + payload.len() > BUFFER_BYTES_MAX {
+        if log.buffer.len() + bytes > BUFFER_BYTES_MAX {
             return Err(LogError::Full);
         }
         if log.buffer.is_empty() && log.buffer.capacity() == 0 {
@@ -72,7 +84,7 @@ impl<D: Disk> Store<D> {
         // this goes out, unless the same write brings a header or a mark in front of it.
         let is_first = log.buffer.is_empty() && log.active.is_some() && log.mark != Marked::No && !log.roll_due;
         let barrier = self.options.policy == SyncPolicy::Always && is_first && (log.in_flight || log.is_durable());
-        record::encode(&mut log.buffer, log.seed, sequence, barrier, payload);
+        record::encode_amending(&mut log.buffer, log.seed, sequence, barrier, payload, amends);
         room.next += 1;
         Ok(())
     }
@@ -111,11 +123,12 @@ impl<D: Disk> Store<D> {
         self.options.policy == SyncPolicy::Always && self.log_mut(id).is_some_and(|log| log.in_flight)
     }
 
-    /// Writes one room's buffer; `false` when it has to wait for a sync.
+    /// Writes one room's buffer; `false` when some of it has to wait for a sync.
     fn write_room(&mut self, id: u32, now: Now, events: &mut Vec<LogEvent>) -> bool {
         let Some(log) = self.log_mut(id).filter(|log| !log.buffer.is_empty()) else { return true };
-        // Sealed means durable: otherwise a power cut could leave the new segment and take the old one's end.
-        if log.roll_due && !log.is_durable() {
+        // Sealed means durable: otherwise a power cut could leave the new segment and take the old one's end. And a record
+        // that changes others is not there before they are: `Amends::holds`.
+        if (log.roll_due && !log.is_settled()) || (log.amends.is_held() && !log.is_durable()) {
             if !log.in_flight {
                 self.want_sync(id, Wanted::Urgent, now);
             }
@@ -126,19 +139,23 @@ impl<D: Disk> Store<D> {
             self.starved = true;
             return false;
         }
-        let mut buffer = std::mem::take(&mut log_of(&mut self.rooms[id as usize]).buffer);
+        let log = log_of(&mut self.rooms[id as usize]);
+        let mut buffer = std::mem::take(&mut log.buffer);
+        let rest = log.amends.release().map(|held_from| buffer.split_off(held_from)).unwrap_or_default();
+        let is_all = rest.is_empty();
         let result = self.write_buffer(id, &buffer, now);
         let written_bytes = result.as_ref().map_or_else(|failed| failed.written_bytes, |()| buffer.len());
-        self.account(id, &buffer[..written_bytes], result.is_ok(), now, events);
-        if let Err(failed) = result {
-            self.refuse(id, failed, events);
+        self.account(id, &buffer[..written_bytes], is_all && result.is_ok(), now, events);
+        match result {
+            Ok(()) => log_of(&mut self.rooms[id as usize]).buffer = rest,
+            Err(failed) => self.refuse(id, failed, events),
         }
         buffer.clear();
         if buffer.capacity() <= SPARE_BYTES_MAX && self.spare.len() < SPARE_MAX {
             self.spare.push(buffer);
         }
         self.rooms[id as usize].check_invariants();
-        true
+        log_ref(&self.rooms[id as usize]).buffer.is_empty()
     }
 
     /// Gets the bytes into the file, behind a new header or this run's mark where one is due.
@@ -217,11 +234,13 @@ impl<D: Disk> Store<D> {
         // Counting is needed only when not all went out.
         log.written = if is_whole { next - 1 } else { log.written + record::line_sizes(lines).count() as u64 };
         let (mark, written) = (log.mark, log.written);
+        let is_amending = log.amends.is_due(written);
         let is_due = self.is_roll_due(log_ref(&self.rooms[id as usize]), now);
         log_of(&mut self.rooms[id as usize]).roll_due = is_due;
         match self.options.policy {
             SyncPolicy::Always => self.want_sync(id, Wanted::Urgent, now),
-            _ if mark != Marked::Durable => self.want_sync(id, Wanted::Urgent, now),
+            // What a record changes is overwritten only once a power cut cannot take the record.
+            _ if mark != Marked::Durable || is_amending => self.want_sync(id, Wanted::Urgent, now),
             SyncPolicy::Interval { .. } => self.want_sync(id, Wanted::Lazy, now),
             SyncPolicy::Never => {}
         }
@@ -235,7 +254,10 @@ impl<D: Disk> Store<D> {
     fn refuse(&mut self, id: u32, failed: WriteFailed, events: &mut Vec<LogEvent>) {
         let passes = is_full(&failed.error) && failed.is_rolled_back;
         let room = &mut self.rooms[id as usize];
-        room.next = log_of(room).written + 1;
+        let log = log_of(room);
+        let from = log.written + 1;
+        log.amends.forget_from(from);
+        room.next = from;
         let why = if passes { LogError::Full } else { LogError::Unavailable };
         ::log::warn!("room {:?}: messages from {} on were refused: {}", room.name, room.next, failed.error);
         events.push(LogEvent::Refused { id: LogId(id), from: room.next, why });
@@ -294,6 +316,6 @@ pub(super) fn log_of(room: &mut Room) -> &mut RoomLog {
     room.log.as_deref_mut().expect("only rooms with a log are written to")
 }
 
-fn log_ref(room: &Room) -> &RoomLog {
+pub(super) fn log_ref(room: &Room) -> &RoomLog {
     room.log.as_deref().expect("only rooms with a log are written to")
 }

@@ -7,6 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use super::changed::{Change, ChangeKind, is_changed};
 use super::{ErrorCode, SYSTEM_USER, VERSION};
 
 /// The bounds a client is told in `connected`.
@@ -117,13 +118,15 @@ pub struct StoredMessage<'a, E: fmt::Display> {
     pub timestamp: u64,
     /// The client's idempotency key.
     pub nonce: Option<&'a str>,
+    /// What it does to an earlier message, if it is an edit or a deletion.
+    pub change: Option<Change>,
 }
 
 /// What the server reads back of a record: enough to rebuild its own state, never to judge the text.
 pub mod recorded {
     use std::borrow::Cow;
 
-    use super::Deserialize;
+    use super::{ChangeKind, Deserialize};
 
     /// The fields of a stored message that outlive a restart in memory.
     #[derive(Debug, Deserialize)]
@@ -131,14 +134,29 @@ pub mod recorded {
         /// The author.
         #[serde(borrow)]
         pub user: Cow<'a, str>,
-        /// The text.
-        #[serde(borrow)]
+        /// The text; empty if it was changed: what it is now, another record tells.
+        #[serde(borrow, default)]
         pub content: Cow<'a, str>,
         /// Unix milliseconds.
         pub timestamp: u64,
         /// The client's idempotency key.
         #[serde(borrow, default)]
         pub nonce: Option<Cow<'a, str>>,
+        /// What it does to an earlier message.
+        #[serde(default)]
+        pub kind: Option<ChangeKind>,
+        /// To which one.
+        #[serde(default)]
+        pub target: Option<u64>,
+        /// The edit of that one before this one.
+        #[serde(default)]
+        pub previous: Option<u64>,
+        /// The event that changed it.
+        #[serde(default)]
+        pub changed: Option<u64>,
+        /// Whether that deleted it.
+        #[serde(default)]
+        pub deleted: bool,
     }
 
     /// The message object in a record's payload, as it stands in the `data` of a `message` event; `None` if it is not a
@@ -148,18 +166,18 @@ pub mod recorded {
         super::inner(payload)
     }
 
-    /// Reads a record's payload; `None` if it is not a message of this protocol.
+    /// Reads a record's payload, that of a changed message included; `None` if it is not a message of this protocol.
     #[must_use]
     pub fn parse(payload: &[u8]) -> Option<Message<'_>> {
-        let object = super::inner(payload)?;
+        let object = if super::is_changed(payload) { payload } else { super::inner(payload)? };
         serde_json::from_slice(object).ok()
     }
 }
 
 /// A record's payload starts with this; what follows is the message object.
-const MESSAGE_PREFIX: &[u8] = br#"{"type":"message","data":"#;
+pub(super) const MESSAGE_PREFIX: &[u8] = br#"{"type":"message","data":"#;
 /// A record's payload ends with this.
-const MESSAGE_SUFFIX: &[u8] = b"}";
+pub(super) const MESSAGE_SUFFIX: &[u8] = b"}";
 
 /// The message object inside a record's payload.
 fn inner(payload: &[u8]) -> Option<&[u8]> {
@@ -172,7 +190,7 @@ fn inner(payload: &[u8]) -> Option<&[u8]> {
 /// for characters to escape.
 pub fn encode_message<E: fmt::Display>(message: &StoredMessage<'_, E>, out: &mut Vec<u8>) {
     use std::io::Write;
-    let StoredMessage { ref id, room, user, content, sequence, timestamp, nonce } = *message;
+    let StoredMessage { ref id, room, user, content, sequence, timestamp, nonce, change } = *message;
     out.extend_from_slice(MESSAGE_PREFIX);
     out.extend_from_slice(br#"{"id":""#);
     write!(out, "{}", id.epoch).expect("writing to memory cannot fail");
@@ -188,6 +206,16 @@ pub fn encode_message<E: fmt::Display>(message: &StoredMessage<'_, E>, out: &mut
     to_json(&sequence, out);
     out.extend_from_slice(br#","timestamp":"#);
     to_json(&timestamp, out);
+    if let Some(Change { kind, target, previous }) = change {
+        out.extend_from_slice(br#","kind":"#);
+        to_json(&kind, out);
+        out.extend_from_slice(br#","target":"#);
+        to_json(&target, out);
+        if let Some(previous) = previous {
+            out.extend_from_slice(br#","previous":"#);
+            to_json(&previous, out);
+        }
+    }
     if let Some(nonce) = nonce {
         out.extend_from_slice(br#","nonce":"#);
         to_json(nonce, out);
@@ -514,7 +542,7 @@ impl<'a> Event<'a> {
     }
 }
 
-fn to_json<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
+pub(super) fn to_json<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
     serde_json::to_writer(out, value).expect("these types always serialize, and writing to memory cannot fail");
 }
 
@@ -532,6 +560,7 @@ mod tests {
             sequence: 7,
             timestamp: 1_700_000_000_000,
             nonce: Some("n1"),
+            change: None,
         };
         let mut payload = Vec::new();
         encode_message(&message, &mut payload);

@@ -7,14 +7,18 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use super::{Server, ServerError, effects::room_id, links, streams, work::Work};
+use super::{
+    Server, ServerError,
+    effects::room_id,
+    links, streams,
+    work::{Brief, Work},
+};
 use crate::{
     accounts::{AccountId, Role, TokenId},
     chat::{Input, direct},
     clock::Now,
     feed::{Rejection, RoomId},
     limits,
-    log::inspect::Brief,
     net::{ConnId, Frame, http::Response},
     protocol::{ErrorCode, HistoryRange},
     web::{Asked, Call, Cors, problem},
@@ -216,8 +220,10 @@ impl Server {
         for row in &mut rows {
             if let Some((key, members)) = self.chat.room(&row.room) {
                 row.members = members;
+                // What is on the disk may not have been shown yet.
                 if let Ok(position) = self.feed.position(room_id(key)) {
                     (row.head, row.epoch) = (position.head, Some(position.epoch.to_string()));
+                    row.last_timestamp = self.feed.last_timestamp(room_id(key));
                 }
             }
         }
@@ -268,8 +274,8 @@ struct RoomRow {
 }
 
 impl From<Brief> for RoomRow {
-    fn from(Brief { name, head, epoch, last_timestamp, .. }: Brief) -> Self {
-        Self { room: name, members: 0, head, epoch: epoch.map(|epoch| epoch.to_string()), last_timestamp }
+    fn from(Brief { name, head, epoch, last_timestamp }: Brief) -> Self {
+        Self { room: name, members: 0, head, epoch, last_timestamp }
     }
 }
 

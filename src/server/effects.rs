@@ -244,8 +244,10 @@ impl Server {
     pub(super) fn reject(&mut self, to: &Recipient, why: Rejection) {
         let (code, message) = match why {
             Rejection::NonceConflict => (ErrorCode::NonceConflict, "This nonce was used with other content"),
-            Rejection::NoSuchMessage => (ErrorCode::NoSuchMessage, "There is no such message that can be changed"),
-            Rejection::NotAuthor => (ErrorCode::Forbidden, "This is somebody else's message"),
+            Rejection::NoSuchMessage | Rejection::Log(LogError::NoSuchRecord) => {
+                (ErrorCode::NoSuchMessage, "There is no such message that can be changed")
+            }
+            Rejection::NotAuthor => (ErrorCode::Forbidden, "This message cannot be changed by you, or no more"),
             Rejection::Log(LogError::TooLong) => (ErrorCode::TooLong, "The message is too long"),
             Rejection::Log(LogError::Full) => (ErrorCode::StorageUnavailable, "There is no space for messages"),
             Rejection::Log(LogError::Unavailable | LogError::Reserved) => {

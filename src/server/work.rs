@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use crate::{
     accounts::PasswordHash,
     chat::direct,
-    log::inspect::{Brief, Inspector},
+    log::inspect::{Inspector, Stand},
     passwords,
+    protocol::recorded,
 };
 
 /// What is to be done. Secrets are not shown by `Debug`.
@@ -32,6 +33,17 @@ impl std::fmt::Debug for Work {
             Work::List { .. } => "List",
         })
     }
+}
+
+/// A stored room.
+#[derive(Debug)]
+pub(super) struct Brief {
+    pub name: String,
+    /// The last sequence.
+    pub head: u64,
+    pub epoch: Option<String>,
+    /// When it was given, Unix milliseconds.
+    pub last_timestamp: Option<u64>,
 }
 
 /// What came of it.
@@ -71,16 +83,21 @@ fn list(data: &Path, after: Option<&str>, limit: usize) -> Option<Vec<Brief>> {
     let mut after = after.map(str::to_owned);
     while rooms.len() < limit {
         let names = inspector.names_after(after.as_deref(), limit).inspect_err(|error| told(error)).ok()?;
-        let Some(last) = names.last() else { break };
-        after = Some(last.clone());
-        let is_last = names.len() < limit;
-        let public = names.into_iter().filter(|name| !direct::is_reserved(name));
+        let Some(last) = names.last().cloned() else { break };
+        // Direct conversations stand side by side, however many they are.
+        after = Some(if direct::is_reserved(&last) { direct::LAST.to_owned() } else { last });
         // A room that cannot be read is left out: the server's log tells of it when it is used.
-        rooms.extend(public.filter_map(|name| inspector.brief(&name).ok().flatten()));
-        if is_last {
-            break;
-        }
+        rooms.extend(
+            names.into_iter().filter(|name| !direct::is_reserved(name)).filter_map(|name| brief(&inspector, name)),
+        );
     }
     rooms.truncate(limit);
     Some(rooms)
+}
+
+fn brief(inspector: &Inspector, name: String) -> Option<Brief> {
+    let files = inspector.room(&name).ok()??;
+    let Stand { head, epoch, last, .. } = files.stand().ok()?;
+    let last_timestamp = recorded::parse(&last).map(|message| message.timestamp);
+    Some(Brief { name, head, epoch: epoch.map(|epoch| epoch.to_string()), last_timestamp })
 }

@@ -1,5 +1,6 @@
 //! The log on a simulated disk: what it promises, and that it keeps it when things break.
 
+mod amend;
 mod basics;
 mod damage;
 mod epochs;

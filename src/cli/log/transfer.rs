@@ -9,15 +9,16 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::check::messages;
 use super::{LogCommandError, entropy, of_room, open_store, printing, visible};
 use crate::clock::Now;
 use crate::config::LogCommand;
 use crate::limits;
-use crate::log::inspect::{Batch, Found, RoomFiles};
+use crate::log::inspect::{Batch, Found, Lookup, RoomFiles};
 use crate::log::{LogError, LogEvent, LogId, ReadBuffer, Store};
-use crate::protocol::{MessageIdentity, SYSTEM_USER, StoredMessage, encode_message, recorded};
+use crate::protocol::{ChangeKind, Changed, MessageIdentity, SYSTEM_USER, StoredMessage, encode_message, recorded};
 
 /// Bytes of messages that are written and synced at once.
 const BATCH_BYTES: usize = 1024 * 1024;
@@ -27,12 +28,14 @@ const LINE_BYTES_MAX: u64 = 6 * limits::CONTENT_BYTES_CEILING as u64 + 16 * 1024
 /// Prints the messages after `since` up to and including `until`.
 pub fn export(files: &RoomFiles, since: u64, until: u64, out: &mut impl Write) -> Result<(), LogCommandError> {
     let (mut walk, mut batch, mut missing) = (files.walk_from(since.saturating_add(1)), Batch::default(), 0);
+    let mut present = Present { room: &files.room, lookup: Lookup::new(files), shown: Vec::new() };
     'walk: while walk.next(&mut batch).map_err(of_room(files))? {
         for found in &batch.found {
             match found {
                 Found::Message { sequence, .. } if *sequence > until => break 'walk,
                 Found::Message { sequence, payload } if *sequence > since => {
-                    if let Some(object) = recorded::object(batch.payload(payload)) {
+                    let payload = present.of(*sequence, batch.payload(payload)).map_err(of_room(files))?;
+                    if let Some(object) = recorded::object(payload) {
                         out.write_all(object).and_then(|()| out.write_all(b"\n")).map_err(printing)?;
                     }
                 }
@@ -49,6 +52,26 @@ pub fn export(files: &RoomFiles, since: u64, until: u64, out: &mut impl Write) -
     }
 }
 
+/// The present text of messages.
+struct Present<'a> {
+    room: &'a str,
+    lookup: Lookup,
+    shown: Vec<u8>,
+}
+
+impl Present<'_> {
+    /// A record's payload, or what is shown in the place of a changed one.
+    fn of<'a>(&'a mut self, sequence: u64, payload: &'a [u8]) -> io::Result<&'a [u8]> {
+        let Some(changed) = Changed::parse(payload) else { return Ok(payload) };
+        let event = if changed.deleted { None } else { self.lookup.record(changed.by)? };
+        let event = event.as_deref().and_then(recorded::parse);
+        let event = event.filter(|event| event.target == Some(sequence) && event.changed.is_none());
+        self.shown.clear();
+        changed.expand(self.room, sequence, event.as_ref(), &mut self.shown);
+        Ok(&self.shown)
+    }
+}
+
 #[derive(Deserialize)]
 struct Line<'a> {
     #[serde(borrow)]
@@ -58,12 +81,27 @@ struct Line<'a> {
     timestamp: Option<u64>,
     #[serde(borrow, default)]
     nonce: Option<Cow<'a, str>>,
+    /// Edits and deletions are no messages, and their numbers mean nothing in another room.
+    #[serde(default)]
+    kind: Option<ChangeKind>,
+    #[serde(default)]
+    edited: Option<IgnoredAny>,
+    #[serde(default)]
+    deleted: Option<IgnoredAny>,
 }
 
 impl Line<'_> {
+    /// Whether it is none that could be said again: a change, a deleted message, or one whose present text was not readable.
+    fn is_no_message(&self) -> bool {
+        self.kind.is_some() || self.deleted.is_some() || (self.edited.is_some() && self.content.is_empty())
+    }
+
     /// Reads a line, and holds it to what a client may send.
     fn parse(text: &[u8]) -> Result<Line<'_>, String> {
         let line: Line<'_> = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+        if line.is_no_message() {
+            return Ok(line);
+        }
         let name_chars = line.user.chars().count();
         if !(1..=limits::USER_NAME_CHARS_MAX).contains(&name_chars) || line.user.chars().any(char::is_control) {
             return Err(format!(
@@ -98,6 +136,8 @@ struct Import<'a> {
     payload: Vec<u8>,
     waiting_bytes: usize,
     skipped: u64,
+    /// Edits, deletions, and messages that were deleted.
+    changes: u64,
     raised: u64,
 }
 
@@ -137,6 +177,7 @@ pub fn import(
         payload: Vec::new(),
         waiting_bytes: 0,
         skipped: 0,
+        changes: 0,
         raised: 0,
     };
     let result = import.all(&mut *lines, named);
@@ -156,6 +197,10 @@ pub fn import(
     .map_err(printing)?;
     if import.skipped > 0 {
         writeln!(out, "skipped {}: their nonces are in the room already", import.skipped).map_err(printing)?;
+    }
+    if import.changes > 0 {
+        writeln!(out, "left out {} lines: edits, deletions, and messages that were deleted", import.changes)
+            .map_err(printing)?;
     }
     if import.raised > 0 {
         writeln!(out, "{} timestamps were before the one before them and were raised to it", import.raised)
@@ -214,6 +259,10 @@ impl Import<'_> {
     }
 
     fn one(&mut self, line: &Line<'_>) -> Result<(), LogError> {
+        if line.is_no_message() {
+            self.changes += 1;
+            return Ok(());
+        }
         if let Some(nonce) = &line.nonce
             && !self.is_new(&line.user, nonce)?
         {
@@ -233,6 +282,7 @@ impl Import<'_> {
             sequence,
             timestamp,
             nonce: line.nonce.as_deref(),
+            change: None,
         };
         self.payload.clear();
         encode_message(&message, &mut self.payload);
