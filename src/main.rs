@@ -34,6 +34,8 @@ fn main() -> ExitCode {
 
 fn serve(config: Config) -> ExitCode {
     let logger = SimpleLogger::new().with_level(config.log_level).with_utc_timestamps();
+    // On its finest levels it logs each message, and with `hello` a token.
+    let logger = logger.with_module_level("tungstenite", config.log_level.min(LevelFilter::Info));
     match logger.init() {
         Ok(()) => finish(server::run(config)),
         Err(error) => fail(&error, FAILED),

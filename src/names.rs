@@ -56,7 +56,8 @@ pub fn user(name: &str) -> Result<UserName, &'static str> {
     if name.chars().zip(name.chars().skip(1)).any(|(a, b)| is_space_like(a) && is_space_like(b)) {
         return Err("A name has no two spaces in a row");
     }
-    if fold(name) == SYSTEM_USER {
+    let looks_like_system = || skeleton(name) == skeleton(SYSTEM_USER) && is_spoof(name, SYSTEM_USER);
+    if fold(name) == SYSTEM_USER || looks_like_system() {
         return Err("This name is reserved");
     }
     Ok(UserName(name.into()))
@@ -197,6 +198,8 @@ mod tests {
             "a\u{e0041}",
             "a\u{34f}b",
             "system\u{fe0f}",
+            "\u{455}ystem",
+            "syst\u{435}m",
             "a \u{2003}b",
         ] {
             assert!(user(name).is_err(), "{name:?}");

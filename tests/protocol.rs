@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::time::{Duration, Instant};
+
 use common::client::{contents, kinds, sequences};
 use common::raw::{Raw, upgrade_head};
 use common::{Client, Data, Server};
@@ -243,22 +245,33 @@ fn commands_in_rooms_one_is_not_in_are_refused() {
 }
 
 #[test]
-fn typing_is_told_to_the_others_and_never_stored() {
+fn typing_is_told_to_the_others_at_most_once_a_second_and_never_stored() {
     let server = Server::start(&[]);
     let (mut alice, mut bob) = (server.client("alice"), server.client("bob"));
     alice.join("room");
     bob.join("room");
     alice.drain();
     bob.drain();
+    let told = |bob: &mut Client| bob.skip_to("typing");
+    let started = Instant::now();
     alice.ask(json!({"type": "typing", "data": {"room": "room", "isTyping": true}}));
+    assert_eq!(told(&mut bob), json!({"room": "room", "user": "alice", "isTyping": true}), "at once");
+    // What comes within the second waits for its end, and the last of it counts.
+    alice.ask(json!({"type": "typing.start", "room": "room"}));
+    alice.ask(json!({"type": "typing.start", "room": "room"}));
+    alice.ask(json!({"type": "typing.stop", "room": "room"}));
+    assert_eq!(told(&mut bob)["isTyping"], false);
+    assert!(started.elapsed() >= Duration::from_millis(990), "told after {:?}", started.elapsed());
     alice.ask(json!({"type": "typing.stop", "room": "room"}));
     alice.ask(json!({"type": "typing.start", "room": "room"}));
-    for is_typing in [true, false, true] {
-        assert_eq!(bob.expect("typing"), json!({"room": "room", "user": "alice", "isTyping": is_typing}));
-    }
-    assert!(alice.drain().is_empty(), "not to the one who types");
+    assert_eq!(told(&mut bob)["isTyping"], true, "what was said in between is not told");
+    // The message itself ends it, and does not wait.
+    alice.say("room", "what was typed");
+    let events = [bob.next(), bob.next()];
+    assert_eq!((kinds(&events), &events[0]["data"]["isTyping"]), (vec!["typing", "message"], &json!(false)));
+    assert!(!kinds(&alice.drain()).contains(&"typing"), "not to the one who types");
     alice.ask(json!({"type": "history", "room": "room"}));
-    assert_eq!(alice.expect("history")["head"], 0);
+    assert_eq!(alice.expect("history")["head"], 1);
 }
 
 #[test]

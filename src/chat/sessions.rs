@@ -6,7 +6,7 @@ use super::{
     Chat, ClientKey, Departure, Effect, Entropy, LinkId, Recipient, RoomKey, Step, Timer,
     clients::Client,
     direct,
-    rights::{Outcome, Refusal},
+    rights::{Outcome, Refusal, check_room},
     users::{Identity, UserKey},
 };
 use crate::{
@@ -355,6 +355,7 @@ impl Chat {
     fn move_client(&mut self, client: ClientKey, to: UserKey, step: &mut Step<'_>) {
         let from = self.clients.get(client).user;
         self.depart(from, client, Departure::BecameAnother, step);
+        self.leave_conversations(client, self.users.get(to).account(), step);
         let rooms: Vec<RoomKey> = self.clients.get(client).rooms.iter().map(|held| held.room).collect();
         for &room in &rooms {
             self.leave_as(from, room, step);
@@ -365,6 +366,16 @@ impl Chat {
             self.enter_as(to, room, None, step);
         }
         self.users.drop_client(from, client);
+    }
+
+    /// Takes a client that is to be somebody else out of the conversations that are not for that one to read.
+    fn leave_conversations(&mut self, client: ClientKey, who: Option<AccountId>, step: &mut Step<'_>) {
+        let rooms = self.clients.get(client).rooms.iter().map(|held| held.room);
+        let foreign: Vec<RoomKey> =
+            rooms.filter(|&room| check_room(&self.rooms.get(room).name, who).is_err()).collect();
+        for room in foreign {
+            self.exit(client, room, step);
+        }
     }
 
     /// Shows out whoever came with one of these tokens.

@@ -384,11 +384,12 @@ impl Server {
 
     /// Tells authors what became of their messages, and readers what there is to read.
     fn publish(&mut self, now: Now) -> Result<(), ServerError> {
-        if let Some(batch) = self.feed.next_sync(now) {
-            self.jobs.submit(OF_FEED, batch);
-        }
+        // What a message belongs to goes first: whose conversation it is in is known when it is acknowledged.
         if let Some(batch) = self.accounts.next_sync(now) {
             self.jobs.submit(OF_ACCOUNTS, batch);
+        }
+        if let Some(batch) = self.feed.next_sync(now) {
+            self.jobs.submit(OF_FEED, batch);
         }
         self.tell_changes(now)?;
         let mut events = std::mem::take(&mut self.feed_events);

@@ -15,6 +15,8 @@ pub struct Client {
     socket: WebSocket<TcpStream>,
     /// The data of the last `connected`.
     pub hello: Value,
+    /// The reason in the close frame with which it ended.
+    pub reason: String,
     commands: u64,
 }
 
@@ -34,13 +36,22 @@ impl Client {
 
     /// Upgrades a connection that the test has made.
     pub fn over(stream: TcpStream, address: SocketAddr, path: &str) -> Client {
+        Client::with_token(stream, address, path, None)
+    }
+
+    /// As [`Client::over`], with an account's token in `Authorization`.
+    pub fn with_token(stream: TcpStream, address: SocketAddr, path: &str, token: Option<&str>) -> Client {
         stream.set_nodelay(true).expect("a TCP socket");
         stream.set_read_timeout(Some(PATIENCE)).expect("a TCP socket");
-        let request = format!("ws://{address}{path}").into_client_request().expect("a valid address");
+        let mut request = format!("ws://{address}{path}").into_client_request().expect("a valid address");
+        if let Some(token) = token {
+            let value = format!("Bearer {token}").parse().expect("a header's value");
+            request.headers_mut().insert("Authorization", value);
+        }
         // A history frame is larger than a client's usual bound.
         let config = WebSocketConfig::default().max_frame_size(None).max_message_size(None);
         let (socket, _) = tungstenite::client::client_with_config(request, stream, Some(config)).expect("an upgrade");
-        Client { socket, hello: Value::Null, commands: 0 }
+        Client { socket, hello: Value::Null, reason: String::new(), commands: 0 }
     }
 
     /// The name it goes by.
@@ -84,6 +95,7 @@ impl Client {
                 Ok(Message::Ping(_) | Message::Pong(_)) => {}
                 Ok(Message::Close(frame)) => {
                     let _ = self.socket.flush();
+                    self.reason = frame.as_ref().map_or(String::new(), |frame| frame.reason.as_str().to_owned());
                     return Err(End::Closed(frame.map_or(1005, |frame| frame.code.into())));
                 }
                 Ok(other) => panic!("a server sends text: {other:?}"),
@@ -197,6 +209,13 @@ impl Client {
             messages.extend(stored(&event));
         }
         messages
+    }
+
+    /// Logs in on this connection; the data of the new `connected`, which is also kept.
+    pub fn log_in(&mut self, token: &str) -> Value {
+        self.ask(json!({"type": "hello", "token": token}));
+        self.hello = self.expect("connected");
+        self.hello.clone()
     }
 
     /// Reads on to the end of the connection; the close code.

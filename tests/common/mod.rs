@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod raw;
+pub mod rest;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -20,6 +21,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 pub use client::Client;
+pub use rest::Rest;
 
 /// How long anything that must happen may take on a loaded machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -80,6 +82,8 @@ pub struct Server {
     output: Option<JoinHandle<String>>,
     ended: Receiver<()>,
     over: bool,
+    /// The folder given to `--data`.
+    folder: PathBuf,
     /// Last, so that the process is gone before its folder is.
     data: Option<Data>,
 }
@@ -95,7 +99,7 @@ impl Server {
 
     /// A server on a data folder that outlives it.
     pub fn on(data: &Data, flags: &[&str]) -> Server {
-        Server::run(command(data, flags))
+        Server::run(command(data, flags), data)
     }
 
     /// A server that may have so many descriptors only.
@@ -104,10 +108,10 @@ impl Server {
         let mut shell = Command::new("/bin/sh");
         shell.args(["-c", &format!("ulimit -n {count} && exec \"$0\" \"$@\"")]).arg(server.get_program());
         shell.args(server.get_args()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Server::run(shell)
+        Server::run(shell, data)
     }
 
-    fn run(mut command: Command) -> Server {
+    fn run(mut command: Command, data: &Data) -> Server {
         let mut child = command.spawn().expect("the binary starts");
         let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
         let mut stderr = child.stderr.take().expect("piped");
@@ -128,12 +132,25 @@ impl Server {
             let _ = stdout.read_to_end(&mut Vec::new());
             let _ = sender.send(());
         });
-        Server { child, address, output: Some(output), ended, over: false, data: None }
+        Server { child, address, output: Some(output), ended, over: false, folder: data.path(), data: None }
     }
 
     /// A client with this name.
     pub fn client(&self, user: &str) -> Client {
         Client::connect(self.address, &format!("/?user={user}"))
+    }
+
+    /// The REST interface, for somebody without an account.
+    pub fn rest(&self) -> Rest {
+        Rest::new(self.address)
+    }
+
+    /// The REST interface, for whoever can read the data folder.
+    pub fn operator(&self) -> Rest {
+        let text = fs::read_to_string(self.folder.join("control")).expect("a running server tells how to reach it");
+        let control: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(control["address"], self.address.to_string());
+        self.rest().with(control["token"].as_str().expect("a token"))
     }
 
     /// The data folder of a server that has its own.

@@ -39,7 +39,11 @@ pub struct Raw {
 
 impl Raw {
     pub fn connect(address: SocketAddr) -> Raw {
-        let stream = TcpStream::connect(address).expect("the server listens");
+        Raw::over(TcpStream::connect(address).expect("the server listens"))
+    }
+
+    /// Over a connection that the test has made.
+    pub fn over(stream: TcpStream) -> Raw {
         stream.set_read_timeout(Some(PATIENCE)).expect("a TCP socket");
         stream.set_nodelay(true).expect("a TCP socket");
         Raw { stream, buffer: Vec::new() }
@@ -84,15 +88,23 @@ impl Raw {
         Some(self.buffer.drain(..count).collect())
     }
 
+    /// Everything up to and with `end`; `None` if the connection ends before.
+    pub fn until(&mut self, end: &[u8]) -> Option<Vec<u8>> {
+        loop {
+            if let Some(at) = self.buffer.windows(end.len()).position(|window| window == end) {
+                return self.take(at + end.len());
+            }
+            if !self.fill() {
+                return None;
+            }
+        }
+    }
+
     /// One response; `bodyless` for those to HEAD and for upgrades.
     pub fn response(&mut self, bodyless: bool) -> Response {
-        let end = loop {
-            if let Some(at) = self.buffer.windows(4).position(|four| four == b"\r\n\r\n") {
-                break at + 4;
-            }
-            assert!(self.fill(), "the connection ended in a head: {:?}", String::from_utf8_lossy(&self.buffer));
-        };
-        let head = String::from_utf8(self.take(end).expect("it is there")).expect("a head is ASCII");
+        let head = self.until(b"\r\n\r\n");
+        let head = head.unwrap_or_else(|| panic!("the end in a head: {:?}", String::from_utf8_lossy(&self.buffer)));
+        let head = String::from_utf8(head).expect("a head is ASCII");
         let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
         let mut response = Response { status, head, body: Vec::new() };
         let length = response.header("Content-Length").map_or(0, |text| text.parse().expect("a length"));
