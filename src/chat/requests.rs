@@ -6,11 +6,11 @@
 
 use super::{
     AddressIndex, Chat, Effect, LinkId, Recipient, RoomKey, Step,
-    rights::{Outcome, Refusal, check_room, with_first},
+    rights::{Outcome, check_room, with_first},
 };
 use crate::{
     accounts::{AccountId, TokenId},
-    protocol::{ErrorCode, HistoryRange, close},
+    protocol::{HistoryRange, close},
 };
 
 /// An event stream.
