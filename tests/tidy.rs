@@ -34,6 +34,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "net::Opcode",
             "net::TextFrame",
             "net::encode_header",
+            "net::payloads",
             "protocol",
             "clock",
             "limits",

@@ -2,12 +2,12 @@
 //!
 //! Owns: batches and the memory they may take over all rooms. Must never know: who reads them.
 
-use std::{collections::VecDeque, ops::Range};
+use std::collections::VecDeque;
 
 use super::RoomId;
 use crate::{
     limits,
-    net::{Frame, HEADER_BYTES_MAX, Opcode, encode_header},
+    net::{Frame, HEADER_BYTES_MAX, Opcode, encode_header, payloads},
 };
 
 /// Size from which a batch is closed, in bytes: the most that one piece adds to a reader's queue.
@@ -34,25 +34,6 @@ impl Batch {
 /// Where the frame with this index starts.
 fn offset_of(bytes: &[u8], index: u64) -> usize {
     payloads(bytes).take(index as usize).last().map_or(0, |payload| payload.end)
-}
-
-/// Where the payloads are of unmasked frames that stand back to back (RFC 6455 section 5.2).
-fn payloads(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
-    let mut end = 0;
-    std::iter::from_fn(move || {
-        let header = &bytes[end..];
-        let (header_len, len) = match *header.get(1)? {
-            126 => (4, usize::from(u16::from_be_bytes([header[2], header[3]]))),
-            127 => {
-                let len = u64::from_be_bytes(header[2..10].try_into().expect("eight bytes"));
-                (10, usize::try_from(len).expect("encoded from memory"))
-            }
-            len => (2, usize::from(len)),
-        };
-        let start = end + header_len;
-        end = start + len;
-        Some(start..end)
-    })
 }
 
 /// The messages of published batches from a sequence on, if it is among them.
