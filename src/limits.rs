@@ -53,7 +53,7 @@ pub const RATE_PER_SECOND: u32 = 20;
 /// Messages per connection that may come at once, as a multiple of the rate.
 pub const RATE_BURST_FACTOR: u32 = 2;
 /// Sustained commands and control frames that are no messages, per second and connection, as a multiple of the rate.
-pub const RATE_COMMANDS_FACTOR: u32 = 10;
+pub const RATE_COMMANDS_FACTOR: u32 = 50;
 /// How many more messages may be refused than accepted before a connection is closed with 1008.
 pub const RATE_ABUSE_MAX: u32 = 200;
 

@@ -382,8 +382,8 @@ fn the_bounds_in_the_text_are_those_in_force() {
             format!("{} a second, {} at once", grouped(rate), grouped(rate * u64::from(limits::RATE_BURST_FACTOR)))
         }),
         ("Other commands and control frames", {
-            let rate = limits::RATE_PER_SECOND * limits::RATE_COMMANDS_FACTOR;
-            format!("{} a second, {} at once", rate, rate * limits::RATE_BURST_FACTOR)
+            let rate = u64::from(limits::RATE_PER_SECOND * limits::RATE_COMMANDS_FACTOR);
+            format!("{} a second, {} at once", grouped(rate), grouped(rate * u64::from(limits::RATE_BURST_FACTOR)))
         }),
         ("Connections of an address", grouped(u64::from(limits::CONNECTIONS_PER_ADDRESS_MAX))),
         ("Password", format!("{}–{} characters", limits::PASSWORD_CHARS_MIN, limits::PASSWORD_CHARS_MAX)),

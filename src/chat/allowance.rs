@@ -3,7 +3,7 @@
 //! Owns: the rates and their buckets. Must never know: what is sent.
 //!
 //! Messages are counted against all three. Everything else that a client can send, be it another command or a control
-//! frame, is counted per client, at ten times the rate: it costs the server less, but not nothing.
+//! frame, is counted per client, at fifty times the rate: it costs the server less, but not nothing.
 
 use std::collections::HashMap;
 
