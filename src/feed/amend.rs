@@ -141,6 +141,8 @@ impl<D: Disk, T> Feed<D, T> {
             let batch = hot.tail.pop_front().expect("looked at above");
             self.tails.gone(&batch);
         }
+        // What is changed was durable before the change was written, and so was published before it.
+        debug_assert!(!hot.tail.is_empty(), "the change itself stays, to be delivered");
         self.sweep_tails();
         self.pieces.forget(id);
     }

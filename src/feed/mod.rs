@@ -472,7 +472,6 @@ impl<D: Disk, T> Feed<D, T> {
             let hot = self.rooms[id.index()].as_mut().and_then(|room| room.hot.as_mut()).expect("it had appends");
             self.tails.add(id, &batches);
             hot.tail.append(&mut batches);
-            hot.published = through;
             self.fresh.push(id);
             self.forget_changed(id, through);
             self.trim_tails();

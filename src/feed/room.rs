@@ -51,8 +51,6 @@ pub(super) struct Hot<T> {
     pub tail: VecDeque<Batch>,
     pub nonces: Option<Box<Nonces>>,
     pub patience: Patience,
-    /// The last sequence that was published.
-    pub published: u64,
     delivered: u64,
     /// Changes that are not published yet: their own sequences, and the last of those they change. Nearly always none.
     changes: VecDeque<(u64, u64)>,
@@ -62,15 +60,14 @@ impl<T> Hot<T> {
     pub fn new(last_timestamp: u64, head: u64) -> Self {
         let (building, pending, tail) = (Building::default(), VecDeque::new(), VecDeque::new());
         let patience = Patience::default();
-        let (published, delivered, changes) = (head, head, VecDeque::new());
-        Self { last_timestamp, building, pending, tail, nonces: None, patience, published, delivered, changes }
+        let changes = VecDeque::new();
+        Self { last_timestamp, building, pending, tail, nonces: None, patience, delivered: head, changes }
     }
 
     /// The published batches that no delivery has seen, which this one does.
     pub fn undelivered(&mut self) -> impl Iterator<Item = &Batch> {
         let seen = self.tail.partition_point(|batch| batch.last <= self.delivered);
-        // Not the end of the tail: a change may have emptied it.
-        self.delivered = self.delivered.max(self.published);
+        self.delivered = self.tail.back().map_or(self.delivered, |batch| batch.last.max(self.delivered));
         self.tail.range(seen..)
     }
 

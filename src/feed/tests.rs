@@ -43,6 +43,8 @@ impl Drop for Folder {
 struct Queues {
     given: HashMap<u32, Vec<Value>>,
     full: Vec<u32>,
+    /// Takes nothing, and will not say when it does.
+    deaf: Vec<u32>,
     largest: usize,
     pieces: usize,
     /// Where the bytes lay that were given.
@@ -51,7 +53,7 @@ struct Queues {
 
 impl Sink for Queues {
     fn accepts(&self, subscriber: SubscriberId) -> bool {
-        !self.full.contains(&subscriber.slot)
+        !self.deaf.contains(&subscriber.slot) && !self.full.contains(&subscriber.slot)
     }
 
     fn is_blocked(&self, subscriber: SubscriberId) -> bool {

@@ -21,7 +21,7 @@ use super::disk::{Disk, DiskFile, read_full, write_full};
 use super::index::Index;
 use super::name;
 use super::read::ReadBuffer;
-use super::record::{self, AMENDMENT_MARK, CONTROL_PREFIX};
+use super::record::{self, AMENDMENT_MARK, CONTROL_PREFIX, Parsed};
 use super::room::{Folders, Wanted};
 use super::scan::{Line, Scanner};
 use super::store::Store;
@@ -132,7 +132,7 @@ impl Amends {
 }
 
 /// Where a record's line is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 struct Place {
     offset: u64,
     barrier: bool,
@@ -140,6 +140,8 @@ struct Place {
     bytes: usize,
     /// Its checksum is wrong.
     is_torn: bool,
+    /// Which records it changes itself.
+    amends: Vec<u64>,
 }
 
 /// A record's line in an open room.
@@ -165,9 +167,12 @@ impl<D: Disk> Store<D> {
     /// As [`Store::append`], and from when this record is visible each of the earlier records in `amendments` has another
     /// payload: the one given, filled up with spaces. Their lines are overwritten once this record is durable.
     ///
+    /// A record that changes others is changed only together with all of those: what it brings for them is overwritten,
+    /// too, and must not be needed any more.
+    ///
     /// # Errors
     /// As `append`; `NoSuchRecord` when one of them is not there, `TooLong` when its replacement is longer than it is,
-    /// `Reserved` also for a tab. Nothing is changed then.
+    /// `Reserved` also for a tab, and when one of them changes another that is not in `amendments`. Nothing is changed then.
     ///
     /// # Panics
     /// As `append`.
@@ -184,8 +189,12 @@ impl<D: Disk> Store<D> {
             if is_reserved(payload) || is_reserved(replacement) || replacement.starts_with(CONTROL_PREFIX) {
                 return Err(LogError::Reserved);
             }
-            if replacement.len() > self.bytes_of(id.0, target)? {
+            let (bytes, changes) = self.reach_of(id.0, target)?;
+            if replacement.len() > bytes {
                 return Err(LogError::TooLong);
+            }
+            if !changes.iter().all(|&other| amendments.iter().any(|&(target, _)| target == other)) {
+                return Err(LogError::Reserved);
             }
             record::push_amendment(&mut amends, target, replacement);
         }
@@ -234,20 +243,24 @@ impl<D: Disk> Store<D> {
         }
     }
 
-    /// Bytes that a record's line has for a replacement.
-    fn bytes_of(&mut self, id: u32, target: u64) -> Result<usize, LogError> {
+    /// Bytes that a record's line has for a replacement, and the records that it changes itself.
+    fn reach_of(&mut self, id: u32, target: u64) -> Result<(usize, Vec<u64>), LogError> {
         let room = &self.rooms[id as usize];
         let log = room.log.as_deref().filter(|log| (log.floor()..room.next).contains(&target));
         let log = log.ok_or(LogError::NoSuchRecord)?;
-        if let Some(unwritten) = target.checked_sub(log.written + 1) {
-            let size = usize::try_from(unwritten).ok().and_then(|nth| record::line_sizes(&log.buffer).nth(nth));
-            return size.map(|size| size - record::FRAMING_BYTES - 1).ok_or(LogError::NoSuchRecord);
+        if target > log.written {
+            let nth = usize::try_from(target - log.written - 1).map_err(|_| LogError::NoSuchRecord)?;
+            let offset = record::line_sizes(&log.buffer).take(nth).sum::<usize>();
+            let Parsed::Record(record) = record::parse(&log.buffer[offset..], log.seed) else {
+                return Err(LogError::NoSuchRecord);
+            };
+            return Ok((record.payload.len() + record.amends.len(), targets(record.amends)));
         }
         let found = self.locate(id, target).map_err(|error| {
             ::log::error!("room {:?} cannot be read at {target}: {error}", self.rooms[id as usize].name);
             LogError::Unavailable
         })?;
-        found.map(|found| found.place.bytes).ok_or(LogError::NoSuchRecord)
+        found.map(|found| (found.place.bytes, found.place.amends)).ok_or(LogError::NoSuchRecord)
     }
 
     /// Where a written record is; `None` if retention has taken it, or damage.
@@ -364,7 +377,7 @@ impl<D: Disk> Store<D> {
         let (seed, end) = (record::seed(room), file.len()?);
         let sidecar = if index.is_none() { self.read_sidecar(room, first, end) } else { None };
         let index = index.or(sidecar.as_ref().map(|sidecar| &sidecar.index));
-        let (mut is_repaired, mut is_dirty, mut old) = (false, !is_known, Vec::new());
+        let (mut is_repaired, mut is_dirty, mut old) = (false, false, Vec::new());
         for &(target, replacement) in amends {
             let near = index.and_then(|index| index.find(target)).map_or(0, |(_, offset)| offset);
             let Some(place) = find_line(&file, seed, near, end, target)? else { continue };
@@ -383,6 +396,10 @@ impl<D: Disk> Store<D> {
         }
         Ok(is_repaired)
     }
+}
+
+fn targets(amends: &[u8]) -> Vec<u64> {
+    record::amendments(amends).map(|(target, _)| target).collect()
 }
 
 /// Looks for a record's line between two offsets, at first from `near` on, where an index says that a line begins.
@@ -404,14 +421,15 @@ fn find_line_in(file: &impl DiskFile, seed: u32, range: Range<u64>, target: u64)
             Line::Record { sequence, offset, barrier, payload, amends } if !scanner.is_control(&payload) => {
                 let bytes = payload.len() + amends.len();
                 if sequence >= target {
-                    let place = Place { offset, barrier, bytes, is_torn: false };
+                    let amends = targets(scanner.payload(&amends));
+                    let place = Place { offset, barrier, bytes, is_torn: false, amends };
                     return Ok((sequence == target).then_some(place));
                 }
             }
             // An index that leads into the middle of a line could find there what only looks like a torn one.
             Line::Damage { offset, .. } if offset == start && start > 0 => return Ok(None),
             Line::Damage { offset, torn: Some((sequence, barrier, bytes)) } if sequence == target => {
-                return Ok(Some(Place { offset, barrier, bytes, is_torn: true }));
+                return Ok(Some(Place { offset, barrier, bytes, is_torn: true, amends: Vec::new() }));
             }
             Line::Record { .. } | Line::Damage { .. } => {}
         }

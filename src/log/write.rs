@@ -155,7 +155,12 @@ impl<D: Disk> Store<D> {
             self.spare.push(buffer);
         }
         self.rooms[id as usize].check_invariants();
-        log_ref(&self.rooms[id as usize]).buffer.is_empty()
+        let is_empty = log_ref(&self.rooms[id as usize]).buffer.is_empty();
+        if !is_empty {
+            // The rest waits for what has just been written.
+            self.want_sync(id, Wanted::Urgent, now);
+        }
+        is_empty
     }
 
     /// Gets the bytes into the file, behind a new header or this run's mark where one is due.

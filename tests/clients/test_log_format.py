@@ -6,7 +6,9 @@ import json
 import re
 import signal
 import subprocess
+import tempfile
 import unittest
+import zlib
 from pathlib import Path
 
 from websockets.asyncio.client import connect
@@ -23,7 +25,7 @@ def documented_reader():
     names = {}
     for block in re.findall(r"^```python\n(.*?)^```", text, re.M | re.S):
         exec(block, names)
-    return names["good"], names["read"]
+    return names["good"], names["read"], names["texts"]
 
 
 def segments(data):
@@ -32,9 +34,9 @@ def segments(data):
 
 def documented(data):
     """All messages of the room as the document's reader finds them."""
-    _, read = documented_reader()
+    _, read, texts = documented_reader()
     found = [message for path in segments(data) for message in read(path, ROOM)]
-    return [(sequence, json.loads(payload)["data"]["content"]) for sequence, payload in found]
+    return list(texts(found).items())
 
 
 def exported(data):
@@ -82,8 +84,29 @@ class LogFormat(unittest.IsolatedAsyncioTestCase):
             self.assertEqual(subprocess.run(repair, stdout=subprocess.DEVNULL).returncode, 0)
             self.assertEqual((exported(data), documented(data)), (left, left))
 
+    def test_changed_records_lead_to_their_texts(self):
+        _, read, texts = documented_reader()
+        records = []
+
+        def stored(sequence, data, flag=b" ", behind=b""):
+            payload = json.dumps({"type": "message", "data": data}).encode() + behind
+            records.append(b"%07d %016d%s%s" % (len(payload), sequence, flag, payload))
+
+        stored(1, {"content": "kept"})
+        changed = b'{"changed":%d%s}' + b" " * 40
+        for sequence, rest in [(2, changed % (4, b"")), (3, changed % (5, b',"deleted":true'))]:
+            records.append(b"%07d %016d|%s" % (len(rest), sequence, rest))
+        stored(4, {"content": "new", "kind": "edit", "target": 2}, b"+", b'\t2 {"changed":4}')
+        stored(5, {"content": "", "kind": "delete", "target": 3}, b"*", b'\t3 {"changed":5,"deleted":true}')
+        seed = zlib.crc32(ROOM.encode() + b"\n")
+        with tempfile.NamedTemporaryFile() as segment:
+            segment.write(b"".join(b"%08x %s\n" % (zlib.crc32(line, seed), line) for line in records))
+            segment.flush()
+            found = texts(read(segment.name, ROOM))
+        self.assertEqual(found, {1: "kept", 2: "new", 3: None, 4: "new", 5: None})
+
     def test_a_record_is_good_in_its_room_only(self):
-        good, _ = documented_reader()
+        good, *_ = documented_reader()
         line = b"00000000 0000002 0000000000000001 {}"
         self.assertFalse(good(line, ROOM))
         self.assertFalse(good(b"nonsense" + line[8:], ROOM))

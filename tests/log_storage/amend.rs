@@ -363,6 +363,10 @@ fn change_that_cannot_be_is_refused_and_nothing_happens() {
     commit(&mut store);
     check_shown(&mut store, id, &Told::default(), "as before");
     assert_eq!(store.append_amending(id, 4, b"{}", &[(2, &long[1..])]), Ok(()), "just as long");
+    commit(&mut store);
+    assert_eq!(store.append_amending(id, 5, b"{}", &[(4, b"")]), Err(LogError::Reserved), "without what that changes");
+    assert_eq!(store.append_amending(id, 5, b"{}", &[(4, b""), (2, b"")]), Ok(()));
+    assert_eq!(store.append_amending(id, 6, b"{}", &[(5, b"")]), Err(LogError::Reserved), "not written yet, too");
     let fresh = store.open_room("fresh", 1, at(0)).unwrap();
     assert_eq!(store.append_amending(fresh, 1, b"{}", &[(1, b"{}")]), Err(LogError::NoSuchRecord));
 }
@@ -445,6 +449,48 @@ fn failed_overwriting_or_sync_of_it_makes_the_room_read_only_and_is_done_at_the_
             disk.crash();
             check(&disk, policy, 2, &told, &context);
         }
+    }
+}
+
+#[test]
+fn no_index_hides_a_change_that_is_not_carried_out() {
+    let (disk, mut store, id) = three(SyncPolicy::Always);
+    let mut told = Told::default();
+    disk.fail_at(disk.calls() + 2, Fault::Error(ErrorKind::Other));
+    change(&mut store, id, 2, true, &mut told);
+    // Enough for an index of the segment to be worth writing.
+    store.append(id, 5, &vec![b'x'; 300 << 10]).unwrap();
+    commit(&mut store);
+    assert!(store.is_read_only(id));
+    store.close_room(id);
+    drop(store);
+    disk.crash();
+    let mut store = open(&disk, SyncPolicy::Always, 2);
+    store.open_room(ROOM, 22, at(0)).unwrap();
+    assert_eq!(holds(&disk, &secret(2)), None);
+}
+
+#[test]
+fn change_that_cannot_be_carried_out_at_a_start_is_shown_all_the_same_and_the_room_is_read_only() {
+    for policy in POLICIES {
+        let (disk, mut store, id) = three(policy);
+        let mut told = Told::default();
+        disk.fail_at(disk.calls() + 2, Fault::Error(ErrorKind::Other));
+        change(&mut store, id, 2, true, &mut told);
+        commit(&mut store);
+        drop(store);
+        disk.crash();
+        let mut store = open(&disk, policy, 2);
+        // Settling the file and the folder goes ahead.
+        disk.fail_at(disk.calls() + 3, Fault::Error(ErrorKind::Other));
+        let id = store.open_room(ROOM, 22, at(0)).unwrap();
+        assert!(store.is_read_only(id), "{policy:?}");
+        check_shown(&mut store, id, &told, "not on the disk");
+        store.close_room(id);
+        let id = store.open_room(ROOM, 23, at(0)).unwrap();
+        assert!(!store.is_read_only(id), "the next opening tries again");
+        check_shown(&mut store, id, &told, "now it is");
+        assert_eq!(holds(&disk, &secret(2)), None);
     }
 }
 

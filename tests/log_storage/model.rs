@@ -1,5 +1,7 @@
 //! Random histories against a plain vector.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
 use super::support::*;
@@ -9,6 +11,8 @@ use roomlog::log::{LogId, Options, Store, SyncPolicy};
 #[derive(Clone, Debug)]
 enum Step {
     Append(usize),
+    /// Changes a visible record: a share of the head.
+    Amend(u64),
     Write,
     Sync,
     Read(u64),
@@ -21,6 +25,7 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         6 => (1..6usize).prop_map(Step::Append),
+        2 => any::<u64>().prop_map(Step::Amend),
         4 => Just(Step::Write),
         4 => Just(Step::Sync),
         3 => any::<u64>().prop_map(Step::Read),
@@ -44,14 +49,20 @@ struct World {
     id: LogId,
     /// Lives of all records appended and not refused, by sequence - 1.
     model: Vec<u64>,
+    /// By the records that change others: which.
+    changes: BTreeMap<u64, Vec<u64>>,
     life: u64,
+}
+
+fn replacement(by: u64) -> Vec<u8> {
+    format!("{{{by}}}").into_bytes()
 }
 
 impl World {
     fn new(policy: SyncPolicy) -> World {
         let disk = SimDisk::new();
         let (store, id) = start(&disk, policy, 1);
-        World { disk, policy, store: Some(store), id, model: Vec::new(), life: 1 }
+        World { disk, policy, store: Some(store), id, model: Vec::new(), changes: BTreeMap::new(), life: 1 }
     }
 
     fn store(&mut self) -> &mut Store<SimDisk> {
@@ -64,6 +75,22 @@ impl World {
             Step::Append(count) => {
                 append_many(self.store(), id, life, count);
                 self.model.extend(std::iter::repeat_n(life, count));
+            }
+            Step::Amend(share) => {
+                let position = self.store().position(id);
+                if position.head > 0 {
+                    let (by, target) = (position.next, share % position.head + 1);
+                    let mut targets = vec![target];
+                    targets.extend(self.changes.get(&target).into_iter().flatten());
+                    let (said, replacement) = (payload(life, by), replacement(by));
+                    let amendments: Vec<_> = targets.iter().map(|&target| (target, &replacement[..])).collect();
+                    let result = self.store().append_amending(id, by, &said, &amendments);
+                    // What a power cut has torn cannot be changed.
+                    if result.is_ok() {
+                        self.model.push(life);
+                        self.changes.insert(by, targets);
+                    }
+                }
             }
             Step::Write => self.store().write_dirty(at(0), &mut Vec::new()),
             Step::Sync => {
@@ -96,9 +123,18 @@ impl World {
         let from = from % (head + 2);
         self.store().read(id, from, 7, 1000, &mut buffer).unwrap();
         for (n, bytes) in buffer.records() {
-            assert!(n >= from && n <= head && bytes == payload(self.model[n as usize - 1], n));
+            assert!(n >= from && n <= head && self.is_right(n, bytes, |by| by <= head));
         }
         assert!(buffer.records().len() > 0 || buffer.gap.is_some() || from > head || head == 0);
+    }
+
+    /// Whether a record is what was stored, or what the last of the changes that count made of it.
+    fn is_right(&self, sequence: u64, bytes: &[u8], counts: impl Fn(u64) -> bool) -> bool {
+        let by = self.changes.iter().rev().find(|&(&by, targets)| targets.contains(&sequence) && counts(by));
+        match by {
+            Some((&by, _)) => bytes.trim_ascii_end() == replacement(by),
+            None => bytes == payload(self.model[sequence as usize - 1], sequence),
+        }
     }
 
     /// Ends the process and starts it again; the model forgets what was not visible and is not there.
@@ -118,11 +154,16 @@ impl World {
             assert!(is_same);
         }
         self.model.truncate(after.head as usize);
+        self.changes.retain(|&by, _| by <= after.head);
         let (records, gaps) = read_all(self.store(), id);
         let lost: u64 = gaps.iter().map(|(from, to)| to - from + 1).sum();
         assert!(lost == 0 || self.policy != SyncPolicy::Always);
         assert_eq!(records.len() as u64 + lost, after.head);
-        assert!(records.iter().all(|(n, bytes)| *bytes == payload(self.model[*n as usize - 1], *n)));
+        // A record that is lost changes nothing.
+        let is_there = |by| records.iter().any(|(n, _)| *n == by);
+        self.changes.retain(|&by, _| is_there(by));
+        assert!(records.iter().all(|(n, bytes)| self.is_right(*n, bytes, is_there)));
+        assert!(self.changes.values().flatten().all(|&target| is_there(target)), "what is changed is not lost");
     }
 }
 
