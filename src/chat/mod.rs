@@ -143,6 +143,11 @@ impl Chat {
         Some((key, self.rooms.get(key).users.len()))
     }
 
+    /// The connections of all event streams.
+    pub fn listeners(&self) -> impl Iterator<Item = LinkId> {
+        self.listeners.keys().copied()
+    }
+
     /// Whether a guest who is here has this name, or one that is taken for it, and is not the one whose session this is.
     #[must_use]
     pub fn is_held_by_another(&self, name: &crate::names::UserName, session: Option<&str>) -> bool {

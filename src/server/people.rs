@@ -455,7 +455,9 @@ impl Server {
 
     /// Closes every connection from an address that is banned.
     fn close_banned(&mut self, now: Now) {
-        let all: Vec<ConnId> = self.links.connections().chain(self.api.exchanges.keys().copied()).collect();
+        let streams = self.chat.listeners().map(ConnId::from_bits);
+        let asking = self.api.exchanges.keys().copied();
+        let all: Vec<ConnId> = self.links.connections().chain(asking).chain(streams).collect();
         for conn in all {
             if self.is_banned(now, conn) {
                 self.net.close(conn, close::BANNED, "You are banned");
