@@ -16,7 +16,7 @@ use socket2::{Domain, Socket, Type};
 
 const CONNECTIONS: u32 = 10_000;
 /// Connections per source address: well below the number of ephemeral ports.
-const PER_ADDRESS: u32 = 2_000;
+const PER_ADDRESS: u32 = 1_000;
 const STARTS: usize = 50;
 /// A masked pong without payload (RFC 6455 section 5.2).
 const PONG: [u8; 6] = [0x8a, 0x80, 0, 0, 0, 0];

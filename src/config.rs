@@ -102,8 +102,8 @@ pub struct Config {
     pub account_rate: Option<u32>,
     /// Sustained messages per second and address; 0 is no limit, `None` follows `rate_per_second`.
     pub address_rate: Option<u32>,
-    /// Connections of one address at once; 0 is no bound.
-    pub connections_per_address: u32,
+    /// Connections of one address at once; 0 is no bound, `None` follows `rate_per_second`.
+    pub connections_per_address: Option<u32>,
     /// Whether anybody may make an account.
     pub is_registration_open: bool,
     /// Whether one may take part without an account.
@@ -143,7 +143,7 @@ impl Default for Config {
             rate_per_second: limits::RATE_PER_SECOND,
             account_rate: None,
             address_rate: None,
-            connections_per_address: limits::CONNECTIONS_PER_ADDRESS_MAX,
+            connections_per_address: None,
             is_registration_open: true,
             allows_guests: true,
             token_age_ms: limits::TOKEN_AGE_MS,
@@ -318,8 +318,8 @@ pub static SERVE: &[OptionSpec<Config>] = &[
         env: &["ROOMLOG_CONNECTIONS_PER_ADDRESS"],
         help: "at once; 0 = no bound",
         repeatable: false,
-        set: |c, v| put(&mut c.connections_per_address, number(v, 0, u32::MAX)),
-        show: |c| c.connections_per_address.to_string(),
+        set: |c, v| put(&mut c.connections_per_address, number(v, 0, u32::MAX).map(Some)),
+        show: |c| c.connections_per_address_max().to_string(),
     },
     OptionSpec {
         flag: "registration",
@@ -489,6 +489,14 @@ impl Config {
     #[must_use]
     pub fn address_rate_per_second(&self) -> u32 {
         self.address_rate.unwrap_or(self.rate_per_second.saturating_mul(limits::ADDRESS_RATE_FACTOR))
+    }
+
+    /// Connections of one address at once; 0 is no bound. Whoever asks for no limit of the rate measures the server, often
+    /// from one machine, and is not meant to be stopped by another bound.
+    #[must_use]
+    pub fn connections_per_address_max(&self) -> u32 {
+        let default = if self.rate_per_second == 0 { 0 } else { limits::CONNECTIONS_PER_ADDRESS_MAX };
+        self.connections_per_address.unwrap_or(default)
     }
 
     /// Largest frame a client may send, in bytes: grows with the content, which JSON escapes may double.

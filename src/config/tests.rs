@@ -49,7 +49,7 @@ fn every_flag_sets_its_field_and_every_variable_the_same() {
         ("rate", "0", |c| c.rate_per_second = 0),
         ("account-rate", "0", |c| c.account_rate = Some(0)),
         ("address-rate", "7", |c| c.address_rate = Some(7)),
-        ("connections-per-address", "0", |c| c.connections_per_address = 0),
+        ("connections-per-address", "0", |c| c.connections_per_address = Some(0)),
         ("registration", "closed", |c| c.is_registration_open = false),
         ("registration", "open", |c| c.is_registration_open = true),
         ("guests", "no", |c| c.allows_guests = false),
