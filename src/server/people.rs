@@ -22,6 +22,9 @@ use crate::{
     web::{Call, problem},
 };
 
+/// Bytes of a name by which its failed logins are counted: more than any name has, with each character folded to several.
+const LOGIN_NAME_BYTES_MAX: usize = 512;
+
 /// What is to be done with the outcome of a job.
 #[derive(Debug)]
 pub(super) enum Next {
@@ -121,11 +124,13 @@ impl Server {
         Ok(())
     }
 
-    /// Hands slow work to the helper thread.
-    pub(super) fn submit_work(&mut self, conn: ConnId, work: Work) {
-        if self.worker.submit(conn, work).is_err() {
+    /// Hands slow work to the helper thread, or tells whoever waits that too much of it does.
+    pub(super) fn submit_work(&mut self, conn: ConnId, work: Work) -> bool {
+        let is_taken = self.worker.submit(conn, work).is_ok();
+        if !is_taken {
             self.answer_busy(conn);
         }
+        is_taken
     }
 
     /// Takes what the helper thread has done.
@@ -144,7 +149,11 @@ impl Server {
                 let account = account.filter(|&id| is_right && self.accounts.tables().directory.get(id).is_some());
                 self.logged_in(now, conn, account, &name)?;
             }
-            (Next::SetPassword { account, keep, role }, Some(Done::Hashed(hash) | Done::Replaced(Some(hash)))) => {
+            (Next::SetPassword { account, keep, role }, Some(Done::Hashed(hash))) => {
+                self.set_password(now, conn, account, (hash, keep), role);
+            }
+            (Next::SetPassword { account, keep, role }, Some(Done::Replaced(Some(hash)))) => {
+                self.give_attempt_back(now, conn, account);
                 self.set_password(now, conn, account, (hash, keep), role);
             }
             (Next::SetPassword { .. }, Some(Done::Replaced(None))) => {
@@ -187,7 +196,9 @@ impl Server {
         }
         self.set_next(conn, Next::Register { user, role, session });
         let salt = self.entropy.bytes()?;
-        self.submit_work(conn, Work::Hash { password, salt });
+        if !self.submit_work(conn, Work::Hash { password, salt }) && !is_admin {
+            self.attempts.give_back_registration(self.peer_ip(conn), now);
+        }
         Ok(())
     }
 
@@ -209,17 +220,24 @@ impl Server {
     }
 
     fn log_in(&mut self, now: Now, conn: ConnId, user: &str, password: String) {
-        // The same steps whether or not the account exists.
-        let name = names::fold(user).into_owned();
+        // The same steps whether or not the account exists. What is too long for a name is none, and not kept as a whole.
+        let name = names::fold(&user[..user.floor_char_boundary(LOGIN_NAME_BYTES_MAX)]).into_owned();
         if let Err(retry_after_ms) = self.attempts.check(&name, self.peer_ip(conn), now) {
             return self.answer(conn, problem::too_many("Too many attempts; wait", retry_after_ms));
         }
         let account = self.accounts.tables().directory.by_name(user);
         let (id, hash) = (account.map(|account| account.id), account.map(|account| account.password.clone()));
         self.set_next(conn, Next::LogIn { account: id, name: name.clone() });
-        if self.worker.submit(conn, Work::Verify { password, hash }).is_err() {
+        if !self.submit_work(conn, Work::Verify { password, hash }) {
             self.attempts.give_back(&name, self.peer_ip(conn), now);
-            self.answer_busy(conn);
+        }
+    }
+
+    fn give_attempt_back(&mut self, now: Now, conn: ConnId, account: AccountId) {
+        let name = self.accounts.tables().directory.get(account).map(|account| account.name.key().into_owned());
+        let address = self.peer_ip(conn);
+        if let Some(name) = name {
+            self.attempts.give_back(&name, address, now);
         }
     }
 
@@ -265,7 +283,9 @@ impl Server {
         }
         self.set_next(conn, Next::SetPassword { account, keep: Some(token), role: None });
         let salt = self.entropy.bytes()?;
-        self.submit_work(conn, Work::Replace { password, hash, new_password, salt });
+        if !self.submit_work(conn, Work::Replace { password, hash, new_password, salt }) {
+            self.give_attempt_back(now, conn, account);
+        }
         Ok(())
     }
 
