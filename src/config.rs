@@ -4,6 +4,7 @@
 //! the values do. Parsing is pure: no file, no clock, no process environment but what is passed in.
 
 mod account;
+mod actions;
 mod bench;
 mod condition;
 mod log;

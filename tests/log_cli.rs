@@ -5,11 +5,11 @@ mod common;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use common::client::sequences;
 use common::raw::Raw;
-use common::{Data, Server};
+use common::{Data, Server, operator_command, outcome};
 use roomlog::clock::Now;
 use roomlog::feed::{Amendment, Draft, Feed, RoomId};
 use roomlog::log::inspect::Inspector;
@@ -17,15 +17,7 @@ use roomlog::log::{Options, RealDisk, Retention, Store, SyncPolicy};
 use serde_json::{Value, json};
 
 fn log_command(data: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_roomlog"));
-    command.arg("log").args(args).arg("--data").arg(data).env_clear().stdin(Stdio::null());
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-fn outcome(output: &Output) -> (i32, String, String) {
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("UTF-8");
-    (output.status.code().expect("an exit, not a signal"), text(&output.stdout), text(&output.stderr))
+    operator_command("log", data, args)
 }
 
 fn run(data: &Path, args: &[&str]) -> (i32, String, String) {

@@ -7,7 +7,8 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::PathBuf;
 
-use super::options::{OptionSpec, Outcome, UsageError, fill_with_words, help_lines, nearest, printable};
+use super::actions::{self, ActionSpec, Asked, utf8};
+use super::options::{OptionSpec, UsageError, printable};
 use super::values::{folder, word};
 use super::{Config, Invocation, put};
 
@@ -102,17 +103,6 @@ struct Values {
     password: Option<PasswordSource>,
 }
 
-/// An action's name, words and options.
-struct ActionSpec {
-    name: &'static str,
-    words: &'static str,
-    count: usize,
-    /// What it cannot do without.
-    needs: &'static str,
-    help: &'static str,
-    options: &'static [OptionSpec<Values>],
-}
-
 const DATA: OptionSpec<Values> = OptionSpec {
     flag: "data",
     value_name: "DIR",
@@ -152,11 +142,12 @@ const PASSWORD_FILE: OptionSpec<Values> = OptionSpec {
 static ALL: &[OptionSpec<Values>] = &[DATA, ROLE, PASSWORD_FILE, JSON];
 
 const NAME: &str = "an account's name";
-static ACTIONS: &[ActionSpec] = &[
+static ACTIONS: &[ActionSpec<Values>] = &[
     ActionSpec {
         name: "add",
         words: "NAME",
-        count: 1,
+        words_min: 1,
+        words_max: 1,
         needs: NAME,
         help: "make an account",
         options: &[DATA, ROLE, PASSWORD_FILE],
@@ -164,7 +155,8 @@ static ACTIONS: &[ActionSpec] = &[
     ActionSpec {
         name: "passwd",
         words: "NAME",
-        count: 1,
+        words_min: 1,
+        words_max: 1,
         needs: NAME,
         help: "set a password; ends the account's logins",
         options: &[DATA, PASSWORD_FILE],
@@ -172,7 +164,8 @@ static ACTIONS: &[ActionSpec] = &[
     ActionSpec {
         name: "role",
         words: "NAME admin|member",
-        count: 2,
+        words_min: 2,
+        words_max: 2,
         needs: "an account's name and a role",
         help: "let it look after others, or no more",
         options: &[DATA],
@@ -180,7 +173,8 @@ static ACTIONS: &[ActionSpec] = &[
     ActionSpec {
         name: "remove",
         words: "NAME",
-        count: 1,
+        words_min: 1,
+        words_max: 1,
         needs: NAME,
         help: "remove an account; what it said stays",
         options: &[DATA],
@@ -188,7 +182,8 @@ static ACTIONS: &[ActionSpec] = &[
     ActionSpec {
         name: "list",
         words: "",
-        count: 0,
+        words_min: 0,
+        words_max: 0,
         needs: "",
         help: "all accounts: role, time, name",
         options: &[DATA, JSON],
@@ -196,7 +191,8 @@ static ACTIONS: &[ActionSpec] = &[
     ActionSpec {
         name: "bans",
         words: "",
-        count: 0,
+        words_min: 0,
+        words_max: 0,
         needs: "",
         help: "who is kept out, until when, and why",
         options: &[DATA, JSON],
@@ -204,7 +200,8 @@ static ACTIONS: &[ActionSpec] = &[
     ActionSpec {
         name: "unban",
         words: "WHAT",
-        count: 1,
+        words_min: 1,
+        words_max: 1,
         needs: "a name or an address",
         help: "lift a ban, named as bans shows it",
         options: &[DATA],
@@ -216,27 +213,17 @@ pub(super) fn parse(
     parser: &mut lexopt::Parser,
     env: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Invocation, UsageError> {
-    let mut values = Values { data: Config::default().data, json: false, is_admin: false, password: None };
-    let Some(action) = super::log::first_word(parser)? else { return Ok(Invocation::Help(help())) };
-    let spec = ACTIONS.iter().find(|spec| spec.name == action).ok_or_else(|| {
-        let nearest = nearest(&action, ACTIONS.iter().map(|spec| spec.name)).map(|name| format!("account {name}"));
-        UsageError::UnknownCommand { command: format!("account {action}"), nearest }
-    })?;
-    let mut words = Vec::new();
-    match fill_with_words(&mut values, spec.options, parser, &env, &mut words, spec.count)? {
-        Outcome::Help => return Ok(Invocation::Help(help())),
-        Outcome::Version => return Ok(Invocation::Version),
-        Outcome::Filled { .. } => {}
-    }
-    if words.len() < spec.count {
-        return Err(UsageError::MissingWord { command: format!("account {}", spec.name), what: spec.needs });
-    }
+    let mut values = defaults();
+    let (spec, words) = match actions::parse("account", ACTIONS, &mut values, help, parser, &env)? {
+        Asked::Action(spec, words) => (spec, words),
+        Asked::Answer(answer) => return Ok(*answer),
+    };
     let wants_password = spec.options.iter().any(|option| option.flag == PASSWORD_FILE.flag);
     if wants_password && values.password.is_none() {
         values.password = from_environment(env)?;
     }
-    let mut words = words.into_iter().map(|word| word.into_string().map_err(|word| printable(&word)));
-    let mut next = || words.next().unwrap_or_else(|| Ok(String::new())).map_err(UsageError::Unexpected);
+    let mut words = words.into_iter();
+    let mut next = || utf8(words.next().unwrap_or_default());
     let (name, second) = (next()?, next()?);
     if spec.name == "role" {
         values.is_admin = role(OsStr::new(&second)).map_err(|reason| UsageError::BadValue {
@@ -282,18 +269,14 @@ fn from_environment(env: impl Fn(&str) -> Option<OsString>) -> Result<Option<Pas
     Ok(Some(PasswordSource::Given(Secret(text))))
 }
 
+fn defaults() -> Values {
+    Values { data: Config::default().data, json: false, is_admin: false, password: None }
+}
+
 fn help() -> String {
-    let mut text = String::from(
-        "Looks after the accounts of a data folder, beside a running server too.\n\n\
-         Usage: roomlog account ACTION [OPTION]...\n\n",
-    );
-    for spec in ACTIONS {
-        let left = format!("{} {}", spec.name, spec.words);
-        text += &format!("  {:<24}  {}\n", left.trim_end(), spec.help);
-    }
-    let defaults = Values { data: Config::default().data, json: false, is_admin: false, password: None };
-    text + "\n"
-        + &help_lines(ALL, &defaults)
+    let head = "Looks after the accounts of a data folder, beside a running server too.\n\n\
+                Usage: roomlog account ACTION [OPTION]...\n\n";
+    actions::help(head, ACTIONS, ALL, &defaults())
         + "\nA password is asked for at the terminal, unless --password-file or the\n\
            environment variable ROOMLOG_PASSWORD has it.\n"
 }

@@ -5,7 +5,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::options::{OptionSpec, Outcome, UsageError, fill_with_words, help_lines, nearest, printable};
+use super::actions::{self, ActionSpec, Asked, utf8};
+use super::options::{OptionSpec, UsageError};
 use super::values::{folder, number};
 use super::{Config, Invocation, put};
 
@@ -72,16 +73,6 @@ struct Values {
     yes: bool,
 }
 
-/// An action's name, words and options.
-struct ActionSpec {
-    name: &'static str,
-    words: &'static str,
-    words_min: usize,
-    words_max: usize,
-    help: &'static str,
-    options: &'static [OptionSpec<Values>],
-}
-
 const DATA: OptionSpec<Values> = OptionSpec {
     flag: "data",
     value_name: "DIR",
@@ -127,14 +118,16 @@ const YES: OptionSpec<Values> = OptionSpec {
     set: |v, _| put(&mut v.yes, Ok(true)),
     show: |_| String::new(),
 };
+const ROOM: &str = "a room's name";
 static ALL: &[OptionSpec<Values>] = &[DATA, JSON, SINCE, UNTIL, YES];
 
-static ACTIONS: &[ActionSpec] = &[
+static ACTIONS: &[ActionSpec<Values>] = &[
     ActionSpec {
         name: "list",
         words: "",
         words_min: 0,
         words_max: 0,
+        needs: ROOM,
         help: "all rooms: messages, bytes, floor, head, epoch",
         options: &[DATA, JSON],
     },
@@ -143,6 +136,7 @@ static ACTIONS: &[ActionSpec] = &[
         words: "ROOM",
         words_min: 1,
         words_max: 1,
+        needs: ROOM,
         help: "one room: also segments, times, old epochs",
         options: &[DATA, JSON],
     },
@@ -151,6 +145,7 @@ static ACTIONS: &[ActionSpec] = &[
         words: "[ROOM]",
         words_min: 0,
         words_max: 1,
+        needs: ROOM,
         help: "check every byte; exit 1 says where it is damaged",
         options: &[DATA],
     },
@@ -159,6 +154,7 @@ static ACTIONS: &[ActionSpec] = &[
         words: "ROOM",
         words_min: 1,
         words_max: 1,
+        needs: ROOM,
         help: "messages as JSON Lines, to stdout",
         options: &[DATA, SINCE, UNTIL],
     },
@@ -167,6 +163,7 @@ static ACTIONS: &[ActionSpec] = &[
         words: "ROOM [FILE]",
         words_min: 1,
         words_max: 2,
+        needs: ROOM,
         help: "append JSON Lines of FILE or stdin",
         options: &[DATA],
     },
@@ -175,6 +172,7 @@ static ACTIONS: &[ActionSpec] = &[
         words: "ROOM",
         words_min: 1,
         words_max: 1,
+        needs: ROOM,
         help: "say what a repair would do; --yes does it",
         options: &[DATA, YES],
     },
@@ -186,42 +184,18 @@ pub(super) fn parse(
     env: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Invocation, UsageError> {
     let mut values = defaults();
-    // The first word is the action; options before it may be any of all.
-    let Some(action) = first_word(parser)? else { return Ok(Invocation::Help(help())) };
-    let spec = ACTIONS.iter().find(|spec| spec.name == action).ok_or_else(|| {
-        let nearest = nearest(&action, ACTIONS.iter().map(|spec| spec.name)).map(|name| format!("log {name}"));
-        UsageError::UnknownCommand { command: format!("log {action}"), nearest }
-    })?;
-    let mut words = Vec::new();
-    match fill_with_words(&mut values, spec.options, parser, env, &mut words, spec.words_max)? {
-        Outcome::Help => return Ok(Invocation::Help(help())),
-        Outcome::Version => return Ok(Invocation::Version),
-        Outcome::Filled { .. } => {}
-    }
-    if words.len() < spec.words_min {
-        return Err(UsageError::MissingWord { command: format!("log {}", spec.name), what: "a room's name" });
-    }
+    let (spec, words) = match actions::parse("log", ACTIONS, &mut values, help, parser, env)? {
+        Asked::Action(spec, words) => (spec, words),
+        Asked::Answer(answer) => return Ok(*answer),
+    };
     let mut words = words.into_iter();
-    let room = words.next().map(room_name).transpose()?;
+    let room = words.next().map(utf8).transpose()?;
     let file = words.next().filter(|name| name != "-").map(PathBuf::from);
     Ok(Invocation::Log(LogCommand { data: values.data.clone(), action: action_of(spec.name, room, file, &values) }))
 }
 
 fn defaults() -> Values {
     Values { data: Config::default().data, json: false, since: 0, until: u64::MAX, yes: false }
-}
-
-pub(super) fn first_word(parser: &mut lexopt::Parser) -> Result<Option<String>, UsageError> {
-    match parser.next().map_err(|error| UsageError::Unexpected(error.to_string()))? {
-        Some(lexopt::Arg::Value(word)) => Ok(Some(printable(&word))),
-        None | Some(lexopt::Arg::Long("help") | lexopt::Arg::Short('h')) => Ok(None),
-        Some(lexopt::Arg::Long(flag)) => Err(UsageError::Unexpected(format!("--{flag}"))),
-        Some(lexopt::Arg::Short(letter)) => Err(UsageError::Unexpected(format!("-{letter}"))),
-    }
-}
-
-fn room_name(word: OsString) -> Result<String, UsageError> {
-    word.into_string().map_err(|word| UsageError::Unexpected(printable(&word)))
 }
 
 fn action_of(name: &str, room: Option<String>, file: Option<PathBuf>, values: &Values) -> LogAction {
@@ -237,16 +211,10 @@ fn action_of(name: &str, room: Option<String>, file: Option<PathBuf>, values: &V
 }
 
 fn help() -> String {
-    let mut text = String::from(
-        "Looks after the rooms of a data folder. All but import and repair --yes only read, beside\n\
-         a running server too.\n\n\
-         Usage: roomlog log ACTION [OPTION]...\n\n",
-    );
-    for spec in ACTIONS {
-        let left = format!("{} {}", spec.name, spec.words);
-        text += &format!("  {left:<24}  {}\n", spec.help);
-    }
-    text + "\n" + &help_lines(ALL, &defaults())
+    let head = "Looks after the rooms of a data folder. All but import and repair --yes only read, beside\n\
+                a running server too.\n\n\
+                Usage: roomlog log ACTION [OPTION]...\n\n";
+    actions::help(head, ACTIONS, ALL, &defaults())
 }
 
 #[cfg(test)]

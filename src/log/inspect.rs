@@ -317,7 +317,7 @@ impl Lookup {
         let known = match known {
             Some(known) => known,
             None => {
-                self.indexes.push((first, index_of(&file, seed, first, bytes)?));
+                self.indexes.push((first, super::read::index_of(&file, seed, first, bytes)?.0));
                 self.indexes.len() - 1
             }
         };
@@ -334,21 +334,6 @@ impl Lookup {
         }
         Ok(None)
     }
-}
-
-fn index_of(file: &File, seed: u32, first: u64, bytes: u64) -> io::Result<Index> {
-    let (mut index, mut last, mut window) = (Index::new(first), first - 1, Vec::new());
-    let mut scanner = Scanner::new(file, seed, 0..bytes, &mut window);
-    while let Some(line) = scanner.next()? {
-        if let Line::Record { offset, sequence, payload, .. } = line
-            && sequence > last
-            && !scanner.is_control(&payload)
-        {
-            index.note(sequence, offset);
-            last = sequence;
-        }
-    }
-    Ok(index)
 }
 
 /// A walk over a room's files, batch by batch.

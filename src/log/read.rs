@@ -243,22 +243,27 @@ impl<D: Disk> Store<D> {
         if let Some(sidecar) = self.read_sidecar(&room.name, first, len).filter(|s| s.covered_bytes == len) {
             return Ok(sidecar.index);
         }
-        let mut index = Index::new(first);
-        let (mut window, mut last) = (Vec::new(), first - 1);
-        let mut scanner = Scanner::new(&**file, record::seed(&room.name), 0..len, &mut window);
-        while let Some(line) = scanner.next()? {
-            if let Line::Record { offset, sequence, payload, .. } = line
-                && sequence > last
-                && !scanner.is_control(&payload)
-            {
-                index.note(sequence, offset);
-                last = sequence;
-            }
-        }
+        let (index, last) = index_of(&**file, record::seed(&room.name), first, len)?;
         let sidecar = Sidecar { covered_bytes: len, last, mark: None, index };
         self.write_sidecar(&room.name, first, &sidecar);
         Ok(sidecar.index)
     }
+}
+
+/// The index of a segment's first bytes, and the last sequence in there.
+pub(super) fn index_of(file: &impl DiskFile, seed: u32, first: u64, bytes: u64) -> io::Result<(Index, u64)> {
+    let (mut index, mut last, mut window) = (Index::new(first), first - 1, Vec::new());
+    let mut scanner = Scanner::new(file, seed, 0..bytes, &mut window);
+    while let Some(line) = scanner.next()? {
+        if let Line::Record { offset, sequence, payload, .. } = line
+            && sequence > last
+            && !scanner.is_control(&payload)
+        {
+            index.note(sequence, offset);
+            last = sequence;
+        }
+    }
+    Ok((index, last))
 }
 
 /// Adds the records from `out.next` to before `until`. `expected` is the sequence that must stand at the range's start;

@@ -12,7 +12,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::thread::{self, JoinHandle};
@@ -246,4 +246,18 @@ pub fn command(data: &Data, flags: &[&str]) -> Command {
     command.args(["--port", "0", "--bind", "127.0.0.1", "--data"]).arg(data.path()).args(flags).env_clear();
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
+}
+
+/// The binary as an operator's command over a data folder: nobody at a terminal, nothing in the environment.
+pub fn operator_command(command: &str, data: &Path, args: &[&str]) -> Command {
+    let mut binary = Command::new(env!("CARGO_BIN_EXE_roomlog"));
+    binary.arg(command).args(args).arg("--data").arg(data).env_clear().stdin(Stdio::null());
+    binary.stdout(Stdio::piped()).stderr(Stdio::piped());
+    binary
+}
+
+/// How a command ended: exit status, standard output, standard error.
+pub fn outcome(output: &Output) -> (i32, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("UTF-8");
+    (output.status.code().expect("an exit, not a signal"), text(&output.stdout), text(&output.stderr))
 }
