@@ -121,6 +121,9 @@ pub const ACCOUNT_RATE_FACTOR: u32 = 2;
 /// Default messages per second and address, as a multiple of those per connection.
 pub const ADDRESS_RATE_FACTOR: u32 = 50;
 
+/// Edits of one message. A deletion takes the text of all of them away at once.
+pub const EDITS_MAX: usize = 100;
+
 /// Encoded messages kept in memory for readers that are a little behind, over all rooms, in bytes.
 pub const TAIL_BYTES_MAX: usize = 1024 * 1024;
 /// Log files that may be held open at once however many connections there are.

@@ -390,6 +390,7 @@ fn the_bounds_in_the_text_are_those_in_force() {
         ("Logins of an account", limits::TOKENS_PER_ACCOUNT_MAX.to_string()),
         ("Rooms that an account keeps", limits::ACCOUNT_ROOMS_MAX.to_string()),
         ("Request body", kib(limits::BODY_BYTES_MAX)),
+        ("Edits of a message", limits::EDITS_MAX.to_string()),
         ("Reason of a kick or ban", format!("{} bytes", limits::REASON_BYTES_MAX)),
         ("Typing", format!("one in {} for a user in a room", seconds(limits::TYPING_INTERVAL_MS))),
         ("Typing without a word", seconds(limits::TYPING_MS)),

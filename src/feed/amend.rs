@@ -6,6 +6,7 @@
 use super::{Appended, Entry, Feed, FeedEvent, Rejection, RoomId};
 use crate::{
     clock::Now,
+    limits,
     log::{Disk, LogError, LogId, Position},
     protocol::{Change, ChangeKind, Changed, is_changed, recorded},
 };
@@ -73,9 +74,25 @@ impl<D: Disk, T> Feed<D, T> {
         let mut changed = vec![(target, remains(&payload, by, kind)?)];
         if kind == ChangeKind::Delete {
             self.add_edits(id, log, target, message.changed, by, &mut changed)?;
+        } else {
+            self.check_edits(id, log, message.changed)?;
         }
         let change = Change { previous: message.changed.filter(|_| kind == ChangeKind::Edit), ..change };
         self.store_entry(id, log, &Entry { change: Some(change), ..entry }, &changed, now)
+    }
+
+    /// Whether a message with this newest edit may have one more.
+    fn check_edits(&mut self, id: RoomId, log: LogId, newest: Option<u64>) -> Result<(), Rejection> {
+        let (mut next, mut count) = (newest, 0);
+        while let Some(edit) = next {
+            count += 1;
+            if count >= limits::EDITS_MAX {
+                return Err(Rejection::TooManyEdits);
+            }
+            let payload = self.latest(id, log, edit)?;
+            next = payload.as_deref().and_then(recorded::parse).and_then(|message| message.previous);
+        }
+        Ok(())
     }
 
     /// Adds the edits of a message, from the newest back, to what its deletion empties.

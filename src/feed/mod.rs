@@ -83,6 +83,8 @@ pub enum Rejection {
     NonceConflict,
     /// There is nothing with that number that could be changed: no message, one that is deleted, or a change itself.
     NoSuchMessage,
+    /// The message was edited as often as it may be; it can still be deleted.
+    TooManyEdits,
     /// The message is somebody else's, or from before the time that may be changed.
     NotAuthor,
     /// The log does not take it.

@@ -267,6 +267,7 @@ impl Server {
             Rejection::NoSuchMessage | Rejection::Log(LogError::NoSuchRecord) => {
                 (ErrorCode::NoSuchMessage, "There is no such message that can be changed")
             }
+            Rejection::TooManyEdits => (ErrorCode::Forbidden, "This message was edited too often"),
             Rejection::NotAuthor => (ErrorCode::Forbidden, "This message cannot be changed by you, or no more"),
             Rejection::Log(LogError::TooLong) => (ErrorCode::TooLong, "The message is too long"),
             Rejection::Log(LogError::Full) => (ErrorCode::StorageUnavailable, "There is no space for messages"),

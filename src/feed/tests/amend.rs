@@ -284,3 +284,16 @@ fn a_room_tells_when_something_was_last_said() {
     assert_eq!(scene.feed.last_timestamp(ROOM), Some(1_000_000));
     assert!(scene.feed.room(ROOM).hot.is_none(), "asking costs nothing");
 }
+
+#[test]
+fn a_message_is_edited_a_hundred_times_and_then_only_deleted() {
+    let mut scene = Scene::new();
+    scene.append("first", None, 0);
+    scene.commit();
+    for n in 1..=100 {
+        assert_eq!(scene.amended(&[edit(1, &format!("text {n}."))]), [Ok((n + 1, false))]);
+    }
+    assert_eq!(scene.amended(&[edit(1, "once more")]), [Err(Rejection::TooManyEdits)]);
+    assert_eq!(scene.amended(&[deletion(1)]), [Ok((102, false))]);
+    assert!((1..=100).all(|n| !scene.is_on_disk(&format!("text {n}."))));
+}
