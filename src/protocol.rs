@@ -9,7 +9,7 @@ mod event;
 mod wish;
 
 pub use changed::{Change, ChangeKind, Changed, is_changed};
-pub use command::{BadCommand, Command, CommandId, HistoryRange, Request, parse};
+pub use command::{BadCommand, Command, CommandId, HistoryRange, Request, check_nonce, parse};
 pub use event::{
     AccountView, Announcement, DirectView, Event, Limits, Member, MessageIdentity, Reset, Serial, StoredMessage,
     encode_message, history_frame, recorded,

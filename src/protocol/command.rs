@@ -391,12 +391,21 @@ fn missing(field: &str) -> (ErrorCode, String) {
 
 fn checked_nonce(nonce: Option<Text<'_>>) -> Result<Option<Cow<'_, str>>, (ErrorCode, String)> {
     let nonce = text(nonce);
-    match nonce.as_ref().map(|nonce| nonce.len()) {
-        Some(0) => Err((ErrorCode::BadRequest, "The nonce is empty".into())),
-        Some(len) if len > limits::NONCE_BYTES_MAX => {
+    nonce.as_deref().map_or(Ok(()), check_nonce)?;
+    Ok(nonce)
+}
+
+/// Checks what is to make a message idempotent.
+///
+/// # Errors
+/// It is empty or too long: the code, and a sentence for people.
+pub fn check_nonce(nonce: &str) -> Result<(), (ErrorCode, String)> {
+    match nonce.len() {
+        0 => Err((ErrorCode::BadRequest, "The nonce is empty".into())),
+        len if len > limits::NONCE_BYTES_MAX => {
             Err((ErrorCode::TooLong, format!("A nonce has at most {} bytes", limits::NONCE_BYTES_MAX)))
         }
-        _ => Ok(nonce),
+        _ => Ok(()),
     }
 }
 

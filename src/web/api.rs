@@ -7,10 +7,13 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
-use super::{cors::Cors, problem::problem};
+use super::{
+    cors::Cors,
+    problem::{problem, refused},
+};
 use crate::{
     net::http::{Request, Response},
-    protocol::HistoryRange,
+    protocol::{HistoryRange, check_nonce},
 };
 
 /// What is asked for.
@@ -190,6 +193,8 @@ fn call(method: &str, path: &[&str], request: &Request) -> Result<Call, Wrong> {
         (_, ["rooms"]) => Call::Rooms { after: query.text("after"), limit: query.number("limit")? },
         ("POST", ["rooms", room, _]) => {
             let Draft { content, nonce } = body(request)?;
+            let checked = nonce.as_deref().map_or(Ok(()), check_nonce);
+            checked.map_err(|(code, message)| refused(code, &message, None))?;
             Call::Post { room: (*room).to_owned(), content, nonce }
         }
         (_, ["rooms", room, "messages"]) => {
