@@ -435,8 +435,8 @@ impl Server {
             self.net_events.clear();
             self.net.collect(now.monotonic_ms, &mut self.net_events);
             self.net.flush(now.monotonic_ms, &mut self.net_events);
-            if now.monotonic_ms >= deadline_ms {
-                break;
+            if now.monotonic_ms >= deadline_ms || self.net.open_connections() == 0 {
+                break; // the last may have gone just now, and nothing else would wake it
             }
             let next_ms = self.net.next_deadline_ms().map_or(deadline_ms, |next_ms| next_ms.min(deadline_ms));
             self.net.wait(Some(Duration::from_millis(next_ms.saturating_sub(now.monotonic_ms))))?;
