@@ -56,11 +56,11 @@ impl Allowances {
         bucket.take(self.account, now_ms)
     }
 
-    fn take_of_address(&mut self, address: AddressIndex, now_ms: u64) -> Result<(), u64> {
+    fn take_of_address(&mut self, address: AddressIndex, count: u32, now_ms: u64) -> Result<(), u64> {
         if address >= self.addresses.len() {
             self.addresses.resize(address + 1, Bucket::default());
         }
-        self.addresses[address].take(self.address, now_ms)
+        self.addresses[address].take_many(self.address, count, now_ms)
     }
 }
 
@@ -88,7 +88,7 @@ impl Chat {
     /// Counts a message against its author's account and address.
     fn check_author(&mut self, account: Option<AccountId>, address: AddressIndex, now_ms: u64) -> Result<(), u64> {
         account.map_or(Ok(()), |account| self.allowances.take_of_account(account, now_ms))?;
-        self.allowances.take_of_address(address, now_ms)
+        self.allowances.take_of_address(address, 1, now_ms)
     }
 
     /// Counts a message that came over HTTP.
@@ -97,12 +97,12 @@ impl Chat {
         taken.map_err(|retry_after_ms| too_many("Too many messages; slow down", retry_after_ms))
     }
 
-    /// Counts an HTTP request that is no message against its address.
+    /// Counts an HTTP request that is no message against its address, for as many messages as it costs about as much as.
     ///
     /// # Errors
     /// Too many: the milliseconds after which one would be accepted.
-    pub fn count_request(&mut self, address: AddressIndex, now: Now) -> Result<(), u64> {
-        self.allowances.take_of_address(address, now.monotonic_ms)
+    pub fn count_request(&mut self, address: AddressIndex, cost: u32, now: Now) -> Result<(), u64> {
+        self.allowances.take_of_address(address, cost, now.monotonic_ms)
     }
 
     /// Counts a command that is no message.

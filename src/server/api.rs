@@ -24,6 +24,11 @@ use crate::{
     web::{Asked, Call, Cors, problem},
 };
 
+/// What a page of the list of rooms counts as, in messages.
+const ROOMS_COST: u32 = 20;
+/// How many messages that are read count as one.
+const MESSAGES_PER_COST: u64 = 100;
+
 /// Who calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Caller {
@@ -75,8 +80,8 @@ impl Server {
             self.deny(conn, ErrorCode::Banned, "This account is banned", None);
             return Ok(());
         }
-        if !matches!(call, Call::Post { .. })
-            && let Err(retry_after_ms) = self.chat.count_request(self.address_index(conn), now)
+        if let Some(cost) = cost(&call)
+            && let Err(retry_after_ms) = self.chat.count_request(self.address_index(conn), cost, now)
         {
             self.answer(conn, problem::too_many("Too many requests; slow down", retry_after_ms));
             return Ok(());
@@ -269,6 +274,19 @@ impl Server {
             self.input(now, Input::Hangup { link: conn.to_bits() })?;
         }
         Ok(())
+    }
+}
+
+/// What a call counts as, in messages. One that is a message is counted where others are.
+fn cost(call: &Call) -> Option<u32> {
+    match call {
+        Call::Post { .. } => None,
+        // Each page looks at every room in use.
+        Call::Rooms { .. } => Some(ROOMS_COST),
+        Call::Read { range: HistoryRange::Since { limit, .. } | HistoryRange::Before { limit, .. }, .. } => {
+            Some(1 + (limit / MESSAGES_PER_COST) as u32)
+        }
+        _ => Some(1),
     }
 }
 
