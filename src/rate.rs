@@ -31,6 +31,14 @@ impl Rate {
     }
 }
 
+impl Rate {
+    /// How many may come at once; without a limit any number.
+    #[must_use]
+    pub fn burst(&self) -> u32 {
+        self.tolerance_us.checked_div(self.interval_us).map_or(u32::MAX, |steps| steps + 1)
+    }
+}
+
 /// One sender's bucket: the theoretical arrival time of its next message, in microseconds of a clock that starts over
 /// every 71 minutes. Half as large as one that does not, and there is more than one per connection. (A bucket that was
 /// left alone for just that long, to within its own time to fill, may look part full; it is never over its bound.)
@@ -112,6 +120,12 @@ mod tests {
             assert_eq!(bucket.take(rate, start + 50), Ok(()), "{start}");
             assert!((0..40).all(|_| bucket.take(rate, start + 60_000).is_ok()), "{start}");
         }
+    }
+
+    #[test]
+    fn a_rate_knows_its_burst() {
+        assert_eq!([Rate::new(20, 40), Rate::new(1, 2), Rate::new(7, 1)].map(|rate| rate.burst()), [40, 2, 1]);
+        assert_eq!(Rate::new(0, 0).burst(), u32::MAX);
     }
 
     #[test]

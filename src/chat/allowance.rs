@@ -60,7 +60,8 @@ impl Allowances {
         if address >= self.addresses.len() {
             self.addresses.resize(address + 1, Bucket::default());
         }
-        self.addresses[address].take_many(self.address, count, now_ms)
+        // What costs more than may come at once takes all of it.
+        self.addresses[address].take_many(self.address, count.min(self.address.burst()), now_ms)
     }
 }
 

@@ -284,7 +284,7 @@ fn cost(call: &Call) -> Option<u32> {
         // Each page looks at every room in use.
         Call::Rooms { .. } => Some(ROOMS_COST),
         Call::Read { range: HistoryRange::Since { limit, .. } | HistoryRange::Before { limit, .. }, .. } => {
-            Some(1 + (limit / MESSAGES_PER_COST) as u32)
+            Some((limit / MESSAGES_PER_COST).max(1) as u32)
         }
         _ => Some(1),
     }
