@@ -187,7 +187,7 @@ fn all_that_comes_from_an_address_shares_its_rate() {
     // Commands that say nothing are counted for their connection, and other addresses for themselves.
     clients[0].ask(json!({"type": "presence", "room": "room"}));
     let elsewhere = rest.from(2);
-    elsewhere.get("/api/rooms").expect(200);
+    elsewhere.history("room");
     elsewhere.device("/?room=room").say("room", "others are not held back");
 }
 
@@ -200,7 +200,20 @@ fn what_a_connection_sends_too_much_of_costs_its_address_nothing() {
     flood(&mut alice, &message("room"), 100);
     accepted(&answers(&mut alice, 100), 1_000);
     bob.say("room", "one");
-    server.rest().get("/api/rooms").expect(200);
+    server.rest().history("room");
+}
+
+#[test]
+fn requests_count_for_what_they_cost() {
+    let server = Server::start(&["--address-rate", "30"]);
+    let rest = server.rest();
+    // Sixty at once: three pages of the list of rooms, and from elsewhere six long readings.
+    (0..3).for_each(|_| drop(rest.get("/api/rooms").expect(200)));
+    too_many(|| rest.get("/api/rooms"));
+    let elsewhere = rest.from(2);
+    let long = format!("{}?limit=1000", messages("room"));
+    (0..6).for_each(|_| drop(elsewhere.get(&long).expect(200)));
+    too_many(|| elsewhere.get(&long));
 }
 
 fn alice(server: &Server) -> Rest {
