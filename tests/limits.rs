@@ -187,7 +187,7 @@ fn all_that_comes_from_an_address_shares_its_rate() {
     // Commands that say nothing are counted for their connection, and other addresses for themselves.
     clients[0].ask(json!({"type": "presence", "room": "room"}));
     let elsewhere = rest.from(2);
-    elsewhere.history("room");
+    elsewhere.get(&messages("room")).expect(200);
     elsewhere.device("/?room=room").say("room", "others are not held back");
 }
 
