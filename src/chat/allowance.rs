@@ -5,9 +5,9 @@
 //! Messages are counted against all three. Everything else that a client can send, be it another command or a control
 //! frame, is counted per client, at fifty times the rate: it costs the server less, but not nothing.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, hash::Hash};
 
-use super::{AddressIndex, Chat, ClientKey, Effect, Settings, Step, rights::Outcome, rights::Refusal};
+use super::{AddressKey, Chat, ClientKey, Effect, Settings, Step, rights::Outcome, rights::Refusal};
 use crate::{
     accounts::AccountId,
     clock::Now,
@@ -16,22 +16,49 @@ use crate::{
     rate::{Bucket, Rate},
 };
 
-/// Accounts whose buckets are kept; those that have been quiet for long go when there are more.
-const ACCOUNTS_KEPT_MAX: usize = 10_000;
+/// Buckets of one kind that are kept; those that have been quiet for long go when there are more.
+const KEPT_MAX: usize = 10_000;
+/// Longer than a bucket with a burst of two seconds takes to fill again.
+const QUIET_MS: u64 = 60_000;
 
 /// Rates in force, and the buckets that do not belong to a client.
 #[derive(Debug)]
 pub(super) struct Allowances {
     messages: Rate,
     commands: Rate,
-    account: Rate,
-    address: Rate,
-    accounts: HashMap<AccountId, (Bucket, u64)>,
-    addresses: Vec<Bucket>,
+    accounts: Kept<AccountId>,
+    addresses: Kept<AddressKey>,
+}
+
+/// Buckets by whose they are, and when each was last used. They outlive the connections of an account or address: to come
+/// back gives nobody a full one.
+#[derive(Debug)]
+struct Kept<K> {
+    rate: Rate,
+    buckets: HashMap<K, (Bucket, u64)>,
 }
 
 fn with_burst(per_second: u32) -> Rate {
     Rate::new(per_second, per_second.saturating_mul(limits::RATE_BURST_FACTOR))
+}
+
+impl<K: Eq + Hash> Kept<K> {
+    fn new(per_second: u32) -> Self {
+        Self { rate: with_burst(per_second), buckets: HashMap::new() }
+    }
+
+    /// Takes `count`; what is more than may come at once takes all of that.
+    fn take(&mut self, key: K, count: u32, now_ms: u64) -> Result<(), u64> {
+        if self.rate.burst() == u32::MAX {
+            return Ok(());
+        }
+        if self.buckets.len() >= KEPT_MAX && !self.buckets.contains_key(&key) {
+            self.buckets.retain(|_, (_, used_ms)| *used_ms + QUIET_MS > now_ms);
+        }
+        let (bucket, used_ms) = self.buckets.entry(key).or_default();
+        *used_ms = now_ms;
+        bucket.take_many(self.rate, count.min(self.rate.burst()), now_ms)
+    }
 }
 
 impl Allowances {
@@ -39,35 +66,15 @@ impl Allowances {
         Self {
             messages: with_burst(settings.messages_per_second),
             commands: with_burst(settings.messages_per_second.saturating_mul(limits::RATE_COMMANDS_FACTOR)),
-            account: with_burst(settings.account_messages_per_second),
-            address: with_burst(settings.address_messages_per_second),
-            accounts: HashMap::new(),
-            addresses: Vec::new(),
+            accounts: Kept::new(settings.account_messages_per_second),
+            addresses: Kept::new(settings.address_messages_per_second),
         }
-    }
-
-    fn take_of_account(&mut self, account: AccountId, now_ms: u64) -> Result<(), u64> {
-        if self.accounts.len() >= ACCOUNTS_KEPT_MAX && !self.accounts.contains_key(&account) {
-            // Longer than any bucket with a burst of two seconds takes to fill.
-            self.accounts.retain(|_, (_, used_ms)| *used_ms + 60_000 > now_ms);
-        }
-        let (bucket, used_ms) = self.accounts.entry(account).or_default();
-        *used_ms = now_ms;
-        bucket.take(self.account, now_ms)
-    }
-
-    fn take_of_address(&mut self, address: AddressIndex, count: u32, now_ms: u64) -> Result<(), u64> {
-        if address >= self.addresses.len() {
-            self.addresses.resize(address + 1, Bucket::default());
-        }
-        // What costs more than may come at once takes all of it.
-        self.addresses[address].take_many(self.address, count.min(self.address.burst()), now_ms)
     }
 }
 
 impl Chat {
     /// Counts a client's message; who goes on and on is shown out.
-    pub(super) fn check_rate(&mut self, key: ClientKey, address: AddressIndex, step: &mut Step<'_>) -> Outcome {
+    pub(super) fn check_rate(&mut self, key: ClientKey, address: AddressKey, step: &mut Step<'_>) -> Outcome {
         let (now_ms, account) = (step.now.monotonic_ms, self.account_of(key));
         let client = self.clients.get_mut(key);
         // Its own first: what a client sends too much of costs nobody else at its address anything.
@@ -87,13 +94,13 @@ impl Chat {
     }
 
     /// Counts a message against its author's account and address.
-    fn check_author(&mut self, account: Option<AccountId>, address: AddressIndex, now_ms: u64) -> Result<(), u64> {
-        account.map_or(Ok(()), |account| self.allowances.take_of_account(account, now_ms))?;
-        self.allowances.take_of_address(address, 1, now_ms)
+    fn check_author(&mut self, account: Option<AccountId>, address: AddressKey, now_ms: u64) -> Result<(), u64> {
+        account.map_or(Ok(()), |account| self.allowances.accounts.take(account, 1, now_ms))?;
+        self.allowances.addresses.take(address, 1, now_ms)
     }
 
     /// Counts a message that came over HTTP.
-    pub(super) fn check_post(&mut self, account: AccountId, address: AddressIndex, step: &Step<'_>) -> Outcome {
+    pub(super) fn check_post(&mut self, account: AccountId, address: AddressKey, step: &Step<'_>) -> Outcome {
         let taken = self.check_author(Some(account), address, step.now.monotonic_ms);
         taken.map_err(|retry_after_ms| too_many("Too many messages; slow down", retry_after_ms))
     }
@@ -102,8 +109,8 @@ impl Chat {
     ///
     /// # Errors
     /// Too many: the milliseconds after which one would be accepted.
-    pub fn count_request(&mut self, address: AddressIndex, cost: u32, now: Now) -> Result<(), u64> {
-        self.allowances.take_of_address(address, cost, now.monotonic_ms)
+    pub fn count_request(&mut self, address: AddressKey, cost: u32, now: Now) -> Result<(), u64> {
+        self.allowances.addresses.take(address, cost, now.monotonic_ms)
     }
 
     /// Counts a command that is no message.

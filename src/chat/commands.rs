@@ -4,7 +4,7 @@
 //! encoded or kept.
 
 use super::{
-    AddressIndex, Chat, ClientKey, Departure, Effect, Recipient, RoomKey, Step,
+    AddressKey, Chat, ClientKey, Departure, Effect, Recipient, RoomKey, Step,
     messages::Change,
     moderation::Ban,
     rights::{Outcome, Refusal, check_room},
@@ -18,7 +18,7 @@ impl Chat {
     pub(super) fn command(
         &mut self,
         client: ClientKey,
-        address: AddressIndex,
+        address: AddressKey,
         request: Result<Request<'_>, BadCommand<'_>>,
         step: &mut Step<'_>,
     ) {
@@ -45,7 +45,7 @@ impl Chat {
     fn count_and_carry_out(
         &mut self,
         client: ClientKey,
-        address: AddressIndex,
+        address: AddressKey,
         id: Option<&str>,
         command: Command<'_>,
         step: &mut Step<'_>,

@@ -47,8 +47,8 @@ impl Settings {
 /// Names a connection, and is never 0; the core gives it back and never looks inside.
 pub type LinkId = u64;
 
-/// A small number for the address that a connection comes from; used again when nobody comes from there any more.
-pub type AddressIndex = usize;
+/// The address that a connection comes from, as a number; the core never looks inside.
+pub type AddressKey = u128;
 
 /// Fresh random bytes: a guest name and a secret are made of them.
 pub type Entropy = [u8; 4 + size_of::<clients::Secret>()];
@@ -86,7 +86,7 @@ pub enum Input<'a> {
         /// Who.
         client: ClientKey,
         /// From where.
-        address: AddressIndex,
+        address: AddressKey,
         /// What, or what is wrong with it.
         request: Result<Request<'a>, BadCommand<'a>>,
     },
@@ -109,7 +109,7 @@ pub enum Input<'a> {
         /// The connection that waits for the answer.
         link: LinkId,
         /// From where.
-        address: AddressIndex,
+        address: AddressKey,
         /// Whose message it is.
         author: AccountId,
         /// The room.

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use super::{
-    AddressIndex, Chat, ClientKey, Effect, Recipient, RoomKey, Step, direct,
+    AddressKey, Chat, ClientKey, Effect, Recipient, RoomKey, Step, direct,
     presence::Standing,
     rights::{Outcome, Refusal, check_room, with_first},
     users::UserKey,
@@ -28,7 +28,7 @@ pub(super) struct Change<'a> {
 impl Chat {
     pub(super) fn message(
         &mut self,
-        (client, address): (ClientKey, AddressIndex),
+        (client, address): (ClientKey, AddressKey),
         id: Option<&str>,
         (name, content, nonce): (&str, Cow<'_, str>, Option<Cow<'_, str>>),
         step: &mut Step<'_>,
@@ -52,7 +52,7 @@ impl Chat {
     /// Authors change their own messages; administrators may take anybody's away.
     pub(super) fn change(
         &mut self,
-        (client, address): (ClientKey, AddressIndex),
+        (client, address): (ClientKey, AddressKey),
         id: Option<&str>,
         change: &Change<'_>,
         step: &mut Step<'_>,
@@ -85,7 +85,7 @@ impl Chat {
     /// here.
     pub(super) fn private(
         &mut self,
-        (client, address): (ClientKey, AddressIndex),
+        (client, address): (ClientKey, AddressKey),
         id: Option<&str>,
         (to, content, nonce): (&str, &str, Option<&str>),
         step: &mut Step<'_>,

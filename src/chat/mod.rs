@@ -25,7 +25,7 @@ mod users;
 use std::collections::HashMap;
 
 pub use clients::ClientKey;
-pub use interface::{AddressIndex, Departure, Effect, Entropy, Input, LinkId, Recipient, Settings, Timer, Typist};
+pub use interface::{AddressKey, Departure, Effect, Entropy, Input, LinkId, Recipient, Settings, Timer, Typist};
 pub use rooms::RoomKey;
 
 use self::{allowance::Allowances, clients::Clients, requests::Listener, rooms::Rooms, typing::Typing, users::Users};

@@ -5,7 +5,7 @@
 //! A request has no membership: nobody is told of a reader, and a message that comes this way makes nobody present.
 
 use super::{
-    AddressIndex, Chat, Effect, LinkId, Recipient, RoomKey, Step,
+    AddressKey, Chat, Effect, LinkId, Recipient, RoomKey, Step,
     rights::{Outcome, check_room, with_first},
 };
 use crate::{
@@ -24,7 +24,7 @@ pub(super) struct Listener {
 impl Chat {
     pub(super) fn post(
         &mut self,
-        (link, address): (LinkId, AddressIndex),
+        (link, address): (LinkId, AddressKey),
         author: AccountId,
         message: (&str, &str, Option<&str>),
         step: &mut Step<'_>,
@@ -36,7 +36,7 @@ impl Chat {
 
     fn try_post(
         &mut self,
-        (link, address): (LinkId, AddressIndex),
+        (link, address): (LinkId, AddressKey),
         author: AccountId,
         (name, content, nonce): (&str, &str, Option<&str>),
         step: &mut Step<'_>,

@@ -60,6 +60,11 @@ impl Addresses {
         }
     }
 
+    /// The counted address with this number, as a number of its own.
+    pub fn bits(&self, place: u32) -> u128 {
+        self.entries[place as usize].key.to_bits()
+    }
+
     /// The address with this number; of IPv6 the first half.
     pub fn ip(&self, place: u32) -> IpAddr {
         self.entries[place as usize].key.to_canonical()

@@ -442,10 +442,10 @@ impl Reactor {
         self.slot(conn).map(|slot| self.addresses.ip(slot.address))
     }
 
-    /// A small number for the address that the accepted connection `conn` is counted by (IPv4, or a /64 of IPv6), for
-    /// tables. All connections from there have it, and as long as one of them is open nobody else.
-    pub fn address_index(&self, conn: ConnId) -> Option<usize> {
-        self.slot(conn).map(|slot| slot.address as usize)
+    /// The address that the accepted connection `conn` is counted by (IPv4 as mapped into IPv6, or a /64 of IPv6), as a
+    /// number. `None` once its slot is free, and for dialled ones.
+    pub fn address_bits(&self, conn: ConnId) -> Option<u128> {
+        self.slot(conn).map(|slot| self.addresses.bits(slot.address))
     }
 
     fn slot(&self, id: ConnId) -> Option<&Slot> {

@@ -81,7 +81,7 @@ impl Server {
             return Ok(());
         }
         if let Some(cost) = cost(&call)
-            && let Err(retry_after_ms) = self.chat.count_request(self.address_index(conn), cost, now)
+            && let Err(retry_after_ms) = self.chat.count_request(self.address_key(conn), cost, now)
         {
             self.answer(conn, problem::too_many("Too many requests; slow down", retry_after_ms));
             return Ok(());
@@ -95,7 +95,7 @@ impl Server {
             Call::Listen { room, since, epoch } => self.listen(now, conn, caller, &room, (since, epoch.as_deref()))?,
             Call::Post { room, content, nonce } => match caller {
                 Caller::Account(author, _) => {
-                    let (link, address, nonce) = (conn.to_bits(), self.address_index(conn), nonce.as_deref());
+                    let (link, address, nonce) = (conn.to_bits(), self.address_key(conn), nonce.as_deref());
                     self.input(now, Input::Post { link, address, author, room: &room, content: &content, nonce })?;
                 }
                 _ => self.answer(conn, problem::unauthorized("Say who you are by a token")),

@@ -80,7 +80,7 @@ impl Server {
 
     fn carry_out(&mut self, now: Now, conn: ConnId, text: &str) -> Result<(), ServerError> {
         let Some(client) = self.links.client(conn) else { return Ok(()) };
-        let address = self.address_index(conn);
+        let address = self.address_key(conn);
         self.input(now, Input::Command { client, address, request: protocol::parse(text) })
     }
 }

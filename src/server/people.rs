@@ -495,8 +495,8 @@ impl Server {
         self.net.peer_ip(conn).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
     }
 
-    pub(super) fn address_index(&self, conn: ConnId) -> usize {
-        self.net.address_index(conn).unwrap_or_default()
+    pub(super) fn address_key(&self, conn: ConnId) -> u128 {
+        self.net.address_bits(conn).unwrap_or_default()
     }
 }
 
