@@ -409,3 +409,22 @@ fn paging_through_changed_messages_skips_nothing() {
     }
     assert_eq!(downwards, all);
 }
+
+#[test]
+fn a_message_is_edited_a_hundred_times_and_can_still_be_deleted() {
+    let server = Server::start(NO_RATE);
+    let mut alice = server.client("alice");
+    alice.join("room");
+    alice.say("room", "version 0");
+    let edit = |n: u32| json!({"type": "edit", "room": "room", "sequence": 1, "content": format!("version {n}")});
+    for n in 1..=100 {
+        alice.ask(edit(n));
+    }
+    alice.refused(edit(101), "forbidden");
+    assert_eq!(server.rest().history("room")["messages"][0]["content"], "version 100");
+    assert_eq!(alice.ask(json!({"type": "delete", "room": "room", "sequence": 1}))["sequence"], 102);
+    let history = server.rest().history("room");
+    let texts = history["messages"].as_array().expect("a list").iter();
+    assert!(texts.clone().all(|message| message["content"] == ""), "of none of its versions anything is left");
+    assert_eq!(texts.count(), 102);
+}

@@ -1,6 +1,9 @@
-//! Who is here: names, status, sessions and the grace period, member lists, and rooms too large for announcements.
+//! Who is here: names, status, who types, sessions and the grace period, member lists, and rooms too large for
+//! announcements.
 
 mod common;
+
+use std::time::{Duration, Instant};
 
 use common::client::kinds;
 use common::raw::Raw;
@@ -280,4 +283,59 @@ fn silence_ends_a_connection_but_an_answered_ping_does_not() {
         alice.expect("heartbeat");
     }
     alice.drain();
+}
+
+#[test]
+fn who_falls_silent_or_leaves_has_stopped_typing() {
+    let server = Server::start(&["--grace", "0ms"]);
+    let mut watcher = server.client("watcher");
+    watcher.join("room");
+    let start = json!({"type": "typing.start", "room": "room"});
+    let names = ["silent", "leaver", "gone"];
+    let mut typists: Vec<Client> = names.iter().map(|name| server.client(name)).collect();
+    for typist in &mut typists {
+        typist.join("room");
+    }
+    let started = Instant::now();
+    let told = |watcher: &mut Client, name: &str, is_typing: bool| {
+        let event = watcher.skip_until(|event| event["type"] == "typing" && event["data"]["user"] == name);
+        assert_eq!(event["data"]["isTyping"], is_typing, "{event}");
+    };
+    for (typist, name) in typists.iter_mut().zip(names) {
+        typist.ask(start.clone());
+        told(&mut watcher, name, true);
+    }
+    typists[1].ask(json!({"type": "leave", "room": "room"}));
+    told(&mut watcher, "leaver", false);
+    typists.pop().expect("there are three").reset();
+    told(&mut watcher, "gone", false);
+    assert!(started.elapsed() < Duration::from_millis(5_900), "both at once");
+    told(&mut watcher, "silent", false);
+    let elapsed = started.elapsed();
+    assert!((5.9..9.0).contains(&elapsed.as_secs_f64()), "after six seconds without a word: {elapsed:?}");
+}
+
+#[test]
+fn member_lists_come_at_most_once_a_second() {
+    let server = Server::start(&["--rate", "0"]);
+    let mut watcher = server.client("watcher");
+    watcher.join("room");
+    let started = Instant::now();
+    for n in 0..30 {
+        let mut passer_by = server.client(&format!("passer{n}"));
+        passer_by.join("room");
+        passer_by.close();
+    }
+    // The last state is told in the end: she is alone.
+    let mut lists = 0;
+    loop {
+        let event = watcher.next();
+        lists += u32::from(event["type"] == "presence");
+        let is_last = event["type"] == "presence" && event["data"]["count"] == 1;
+        if is_last && started.elapsed() > Duration::from_millis(1_000) {
+            break;
+        }
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    assert!(f64::from(lists) <= seconds + 2.0, "{lists} lists within {seconds} s");
 }
