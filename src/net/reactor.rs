@@ -433,12 +433,9 @@ impl Reactor {
         self.slot(conn)?.connection.socket().peer_addr().ok()
     }
 
-    /// The address of the other end of `conn`, IPv4 as such even if it comes mapped into IPv6. After a reset the socket does
-    /// not know it any more, and of an IPv6 address only the first half is left: what connections are counted by.
+    /// The address that the accepted connection `conn` is counted by: IPv4 as such even if it comes mapped into IPv6, and of
+    /// IPv6 the first half. Known without asking the socket, which forgets it after a reset.
     pub fn peer_ip(&self, conn: ConnId) -> Option<IpAddr> {
-        if let Some(peer) = self.peer_addr(conn) {
-            return Some(peer.ip().to_canonical());
-        }
         self.slot(conn).map(|slot| self.addresses.ip(slot.address))
     }
 
