@@ -4,14 +4,14 @@
 //! encoded or kept.
 
 use super::{
-    AddressKey, Chat, ClientKey, Departure, Effect, Recipient, RoomKey, Step,
+    AddressKey, Chat, ClientKey, Effect, Recipient, RoomKey, Step,
     messages::Change,
     moderation::Ban,
     rights::{Outcome, Refusal, check_room},
 };
 use crate::{
     limits,
-    protocol::{BadCommand, Command, DEFAULT_ROOM, ErrorCode, Event, HistoryRange, Request, close},
+    protocol::{BadCommand, Command, DEFAULT_ROOM, ErrorCode, Event, HistoryRange, Request},
 };
 
 impl Chat {
@@ -27,8 +27,7 @@ impl Chat {
         self.users.get_mut(entry.user).set_last_seen_ms(step.now.unix_ms);
         let (id, outcome) = match request {
             Ok(Request { command, .. }) if self.must_log_in(client) && !is_for_anybody(&command) => {
-                const LOG_IN: (u16, &str) = (close::LOG_IN, "Log in first: guests are not allowed here");
-                return self.show_out(client, LOG_IN, Departure::ShownOut, step);
+                return self.show_out_guest(client, step);
             }
             Ok(Request { id, command }) => (id, self.count_and_carry_out(client, address, id, command, step)),
             Err(BadCommand { id, code, message }) => {
@@ -37,7 +36,7 @@ impl Chat {
             }
         };
         if let Err(refusal) = outcome {
-            self.refuse(Recipient::Client { client, id: id.map(Box::from) }, refusal, step);
+            self.refuse(Recipient::client(client, id), refusal, step);
         }
     }
 
@@ -174,7 +173,7 @@ impl Chat {
         let room = self.use_room(name, step);
         self.ack(client, id, Some(name), step);
         // The ack has been sent: what goes wrong from here on is told without an id.
-        step.push(Effect::History { to: Recipient::Client { client, id: None }, room, range });
+        step.push(Effect::History { to: Recipient::client(client, None), room, range });
         self.close_if_unused(room, step);
         Ok(())
     }

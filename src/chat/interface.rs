@@ -67,6 +67,12 @@ pub enum Recipient {
     Request(LinkId),
 }
 
+impl Recipient {
+    pub(crate) fn client(client: ClientKey, id: Option<&str>) -> Self {
+        Self::Client { client, id: id.map(Box::from) }
+    }
+}
+
 /// What happens to the core.
 #[derive(Debug)]
 pub enum Input<'a> {

@@ -42,7 +42,7 @@ impl Chat {
         let entry = self.users.get(sender);
         let pair = direct::pair(name).zip(entry.account()).map(|(pair, own)| with_first(pair, own));
         let user = entry.name.clone();
-        let to = Recipient::Client { client, id: id.map(Box::from) };
+        let to = Recipient::client(client, id);
         let nonce = nonce.map(|nonce| nonce.into_owned().into_boxed_str());
         let content = content.into_owned().into_boxed_str();
         step.push(Effect::Append { to, room, user, content, nonce, pair });
@@ -69,7 +69,7 @@ impl Chat {
         let room = self.use_room(name, step);
         self.rooms.get_mut(room).in_flight += 1;
         step.push(Effect::Amend {
-            to: Recipient::Client { client, id: id.map(Box::from) },
+            to: Recipient::client(client, id),
             room,
             user: self.users.get(self.clients.get(client).user).name.clone(),
             target,
@@ -121,7 +121,7 @@ impl Chat {
         let room = self.use_room(&direct::room(pair.0, pair.1), step);
         self.rooms.get_mut(room).in_flight += 1;
         let user = self.users.get(self.clients.get(client).user).name.clone();
-        let to = Recipient::Client { client, id: id.map(Box::from) };
+        let to = Recipient::client(client, id);
         let (content, nonce) = (content.into(), nonce.map(Box::from));
         step.push(Effect::Append { to, room, user, content, nonce, pair: Some(pair) });
     }

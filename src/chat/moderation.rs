@@ -50,23 +50,23 @@ impl Chat {
         let links = here.filter(|_| ban.with_address).map_or_else(Vec::new, |user| self.links_of(user));
         let by = self.users.get(self.clients.get(client).user).name.clone();
         step.push(Effect::Ban {
-            to: Recipient::Client { client, id: id.map(Box::from) },
+            to: Recipient::client(client, id),
             by,
             user: user.clone(),
             links,
             until_ms: ban.duration_ms.map(|duration_ms| step.now.unix_ms.saturating_add(duration_ms)),
             reason: reason.into(),
         });
-        if let Some(here) = here {
-            self.show_out_all(here, reason, step);
+        match here {
+            Some(here) => self.show_out_all(here, reason, step),
+            None => self.end_listeners_of(&user, step),
         }
-        self.end_listeners_of(&user, step);
         Ok(())
     }
 
     pub(super) fn unban(&mut self, client: ClientKey, id: Option<&str>, whom: &str, step: &mut Step<'_>) -> Outcome {
         self.check_admin(client, step.accounts)?;
-        let to = Recipient::Client { client, id: id.map(Box::from) };
+        let to = Recipient::client(client, id);
         step.push(Effect::Unban { to, whom: whom.into() });
         Ok(())
     }

@@ -48,7 +48,7 @@ impl Chat {
         let since = wish.since.filter(|_| wish.rooms.len() == 1);
         for room in &wish.rooms {
             if let Err(refusal) = self.join(client, None, room, (since, None), step) {
-                self.refuse(Recipient::Client { client, id: None }, refusal, step);
+                self.refuse(Recipient::client(client, None), refusal, step);
             }
         }
     }
@@ -77,10 +77,9 @@ impl Chat {
                     _ => (close::POLICY, TAKEN),
                 })?
             }
-            None => self.users.guest_name(guest, |name| step.accounts.directory.by_name(name.as_str()).is_none()),
+            None => self.guest_name(guest, step.accounts),
         };
-        let identity = Identity::Guest { since_ms: self.latest_unix_ms };
-        let user = self.users.claim(name, identity, step.now.unix_ms).expect("the name was free a moment ago");
+        let user = self.users.claim(name, self.guest(), step.now.unix_ms).expect("the name was free a moment ago");
         let client = self.clients.insert(Client::new(user, link, secret));
         self.users.get_mut(user).clients.push(client);
         step.push(Effect::Attach { link, client });
@@ -99,6 +98,16 @@ impl Chat {
             None => {}
         }
         Ok(client)
+    }
+
+    /// A name that nobody has, for somebody who chose none.
+    fn guest_name(&self, seed: u32, accounts: &Tables) -> UserName {
+        self.users.guest_name(seed, |name| accounts.directory.by_name(name.as_str()).is_none())
+    }
+
+    /// Who somebody is that takes a name now.
+    fn guest(&self) -> Identity {
+        Identity::Guest { since_ms: self.latest_unix_ms }
     }
 
     /// A name that `user`, or somebody new, may take.
@@ -125,11 +134,7 @@ impl Chat {
         }
         client.expires_ms = step.now.monotonic_ms + self.settings.grace_ms;
         let at_ms = client.expires_ms;
-        for membership in client.rooms.iter_mut() {
-            if std::mem::replace(&mut membership.subscribed, false) {
-                step.push(Effect::Unsubscribe { client: key, room: membership.room });
-            }
-        }
+        self.unsubscribe_all(key, step);
         step.push(Effect::Attach { link, client: key });
         step.push(Effect::Timer { at_ms, timer: Timer::Grace(key) });
     }
@@ -179,8 +184,13 @@ impl Chat {
     /// The time in which one has to log in is over.
     pub(super) fn log_in_due(&mut self, key: ClientKey, step: &mut Step<'_>) {
         if self.clients.try_get(key).is_some() && self.must_log_in(key) {
-            self.show_out(key, (close::LOG_IN, LOG_IN), Departure::ShownOut, step);
+            self.show_out_guest(key, step);
         }
+    }
+
+    /// Shows out somebody who had to log in first.
+    pub(super) fn show_out_guest(&mut self, key: ClientKey, step: &mut Step<'_>) {
+        self.show_out(key, (close::LOG_IN, LOG_IN), Departure::ShownOut, step);
     }
 
     /// Closes a client's connection for good: it has no grace period.
@@ -278,8 +288,7 @@ impl Chat {
             // Whoever is logged in and takes another name is a guest from here on.
             self.check_guest()?;
             let name = self.free_name(name, None, step.accounts, step.now)?;
-            let identity = Identity::Guest { since_ms: self.latest_unix_ms };
-            let guest = self.users.claim(name, identity, step.now.unix_ms).expect("the name was free a moment ago");
+            let guest = self.users.claim(name, self.guest(), step.now.unix_ms).expect("the name was free a moment ago");
             self.logins.remove(&client);
             self.move_client(client, guest, step);
             return Ok(());
@@ -290,7 +299,7 @@ impl Chat {
         }
         let name = self.free_name(name, Some(user), step.accounts, step.now)?;
         self.rename_user(user, name, step);
-        let identity = Identity::Guest { since_ms: self.latest_unix_ms };
+        let identity = self.guest();
         self.users.get_mut(user).set_identity(identity);
         Ok(())
     }
@@ -334,10 +343,10 @@ impl Chat {
                 return self.move_client(client, owner, step);
             }
             // A guest took the name, or one that is taken for it, before it was registered.
-            let name =
-                self.users.guest_name(account.id.0, |name| step.accounts.directory.by_name(name.as_str()).is_none());
+            let name = self.guest_name(account.id.0, step.accounts);
             self.rename_user(owner, name, step);
-            self.users.get_mut(owner).set_identity(Identity::Guest { since_ms: self.latest_unix_ms });
+            let identity = self.guest();
+            self.users.get_mut(owner).set_identity(identity);
             let told: Vec<ClientKey> = self.users.get(owner).clients.to_vec();
             told.into_iter().for_each(|client| self.greet(client, step));
         }
