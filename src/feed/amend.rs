@@ -179,9 +179,8 @@ impl<D: Disk, T> Feed<D, T> {
                 if !changed.deleted {
                     store.read(log, changed.by, 1, 1, present)?;
                 }
-                let event = present.records().next().filter(|&(found, _)| found == changed.by && !changed.deleted);
-                let event = event.and_then(|(_, payload)| recorded::parse(payload));
-                let event = event.filter(|event| event.target == Some(sequence) && event.changed.is_none());
+                let event = present.records().next().filter(|&(found, _)| found == changed.by);
+                let event = event.and_then(|(_, payload)| changed.present(sequence, payload));
                 shown.clear();
                 changed.expand(&room.name, sequence, event.as_ref(), shown);
                 buffer.replace(index, shown);

@@ -122,6 +122,14 @@ impl<'a> Changed<'a> {
         }
     }
 
+    /// The event that has the present text of the message `sequence`, from the payload of the record that is said to be
+    /// it; `None` if that is another, or was changed itself, and for a deletion.
+    #[must_use]
+    pub fn present<'p>(&self, sequence: u64, payload: &'p [u8]) -> Option<super::recorded::Message<'p>> {
+        let event = super::recorded::parse(payload).filter(|_| !self.deleted);
+        event.filter(|event| event.target == Some(sequence) && event.changed.is_none())
+    }
+
     /// Appends what readers are shown in its place: a record's payload, as of a message. `present` has the text that the
     /// event gives it; none if that cannot be read, or of a deletion.
     pub fn expand(&self, room: &str, sequence: u64, present: Option<&super::recorded::Message<'_>>, out: &mut Vec<u8>) {

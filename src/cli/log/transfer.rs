@@ -64,8 +64,7 @@ impl Present<'_> {
     fn of<'a>(&'a mut self, sequence: u64, payload: &'a [u8]) -> io::Result<&'a [u8]> {
         let Some(changed) = Changed::parse(payload) else { return Ok(payload) };
         let event = if changed.deleted { None } else { self.lookup.record(changed.by)? };
-        let event = event.as_deref().and_then(recorded::parse);
-        let event = event.filter(|event| event.target == Some(sequence) && event.changed.is_none());
+        let event = event.as_deref().and_then(|payload| changed.present(sequence, payload));
         self.shown.clear();
         changed.expand(self.room, sequence, event.as_ref(), &mut self.shown);
         Ok(&self.shown)
