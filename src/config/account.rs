@@ -146,8 +146,6 @@ static ACTIONS: &[ActionSpec<Values>] = &[
     ActionSpec {
         name: "add",
         words: "NAME",
-        words_min: 1,
-        words_max: 1,
         needs: NAME,
         help: "make an account",
         options: &[DATA, ROLE, PASSWORD_FILE],
@@ -155,8 +153,6 @@ static ACTIONS: &[ActionSpec<Values>] = &[
     ActionSpec {
         name: "passwd",
         words: "NAME",
-        words_min: 1,
-        words_max: 1,
         needs: NAME,
         help: "set a password; ends the account's logins",
         options: &[DATA, PASSWORD_FILE],
@@ -164,8 +160,6 @@ static ACTIONS: &[ActionSpec<Values>] = &[
     ActionSpec {
         name: "role",
         words: "NAME admin|member",
-        words_min: 2,
-        words_max: 2,
         needs: "an account's name and a role",
         help: "let it look after others, or no more",
         options: &[DATA],
@@ -173,26 +167,14 @@ static ACTIONS: &[ActionSpec<Values>] = &[
     ActionSpec {
         name: "remove",
         words: "NAME",
-        words_min: 1,
-        words_max: 1,
         needs: NAME,
         help: "remove an account; what it said stays",
         options: &[DATA],
     },
-    ActionSpec {
-        name: "list",
-        words: "",
-        words_min: 0,
-        words_max: 0,
-        needs: "",
-        help: "all accounts: role, time, name",
-        options: &[DATA, JSON],
-    },
+    ActionSpec { name: "list", words: "", needs: "", help: "all accounts: role, time, name", options: &[DATA, JSON] },
     ActionSpec {
         name: "bans",
         words: "",
-        words_min: 0,
-        words_max: 0,
         needs: "",
         help: "who is kept out, until when, and why",
         options: &[DATA, JSON],
@@ -200,8 +182,6 @@ static ACTIONS: &[ActionSpec<Values>] = &[
     ActionSpec {
         name: "unban",
         words: "WHAT",
-        words_min: 1,
-        words_max: 1,
         needs: "a name or an address",
         help: "lift a ban, named as bans shows it",
         options: &[DATA],

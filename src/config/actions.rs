@@ -11,14 +11,18 @@ use super::options::{OptionSpec, Outcome, UsageError, fill_with_words, help_line
 /// An action's name, words and options.
 pub(super) struct ActionSpec<V: 'static> {
     pub name: &'static str,
-    /// The words, as the help shows them.
+    /// The words, as the help shows them; those in brackets can be left out.
     pub words: &'static str,
-    pub words_min: usize,
-    pub words_max: usize,
     /// What it cannot do without.
     pub needs: &'static str,
     pub help: &'static str,
     pub options: &'static [OptionSpec<V>],
+}
+
+impl<V> ActionSpec<V> {
+    fn words(&self) -> impl Iterator<Item = &'static str> {
+        self.words.split_whitespace()
+    }
 }
 
 /// What a line asks for.
@@ -44,12 +48,12 @@ pub(super) fn parse<V>(
         UsageError::UnknownCommand { command: format!("{command} {action}"), nearest }
     })?;
     let mut words = Vec::new();
-    match fill_with_words(values, spec.options, parser, env, &mut words, spec.words_max)? {
+    match fill_with_words(values, spec.options, parser, env, &mut words, spec.words().count())? {
         Outcome::Help => return Ok(Asked::Answer(Box::new(Invocation::Help(help())))),
         Outcome::Version => return Ok(Asked::Answer(Box::new(Invocation::Version))),
         Outcome::Filled { .. } => {}
     }
-    if words.len() < spec.words_min {
+    if words.len() < spec.words().filter(|word| !word.starts_with('[')).count() {
         return Err(UsageError::MissingWord { command: format!("{command} {}", spec.name), what: spec.needs });
     }
     Ok(Asked::Action(spec, words))

@@ -125,8 +125,6 @@ static ACTIONS: &[ActionSpec<Values>] = &[
     ActionSpec {
         name: "list",
         words: "",
-        words_min: 0,
-        words_max: 0,
         needs: ROOM,
         help: "all rooms: messages, bytes, floor, head, epoch",
         options: &[DATA, JSON],
@@ -134,8 +132,6 @@ static ACTIONS: &[ActionSpec<Values>] = &[
     ActionSpec {
         name: "stat",
         words: "ROOM",
-        words_min: 1,
-        words_max: 1,
         needs: ROOM,
         help: "one room: also segments, times, old epochs",
         options: &[DATA, JSON],
@@ -143,8 +139,6 @@ static ACTIONS: &[ActionSpec<Values>] = &[
     ActionSpec {
         name: "verify",
         words: "[ROOM]",
-        words_min: 0,
-        words_max: 1,
         needs: ROOM,
         help: "check every byte; exit 1 says where it is damaged",
         options: &[DATA],
@@ -152,8 +146,6 @@ static ACTIONS: &[ActionSpec<Values>] = &[
     ActionSpec {
         name: "export",
         words: "ROOM",
-        words_min: 1,
-        words_max: 1,
         needs: ROOM,
         help: "messages as JSON Lines, to stdout",
         options: &[DATA, SINCE, UNTIL],
@@ -161,8 +153,6 @@ static ACTIONS: &[ActionSpec<Values>] = &[
     ActionSpec {
         name: "import",
         words: "ROOM [FILE]",
-        words_min: 1,
-        words_max: 2,
         needs: ROOM,
         help: "append JSON Lines of FILE or stdin",
         options: &[DATA],
@@ -170,8 +160,6 @@ static ACTIONS: &[ActionSpec<Values>] = &[
     ActionSpec {
         name: "repair",
         words: "ROOM",
-        words_min: 1,
-        words_max: 1,
         needs: ROOM,
         help: "say what a repair would do; --yes does it",
         options: &[DATA, YES],
