@@ -134,13 +134,9 @@ impl<T, J: Send + 'static, O: Send + 'static> Worker<T, J, O> {
         Some((ticket, outcome))
     }
 
-    /// Jobs that wait or are under way.
-    pub fn len(&self) -> usize {
-        self.tickets.len()
-    }
-
     /// Whether nothing waits or is under way.
-    pub fn is_empty(&self) -> bool {
+    #[cfg(test)]
+    fn is_empty(&self) -> bool {
         self.tickets.is_empty()
     }
 

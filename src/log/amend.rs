@@ -23,14 +23,11 @@ use super::name;
 use super::read::ReadBuffer;
 use super::record::{self, AMENDMENT_MARK, CONTROL_PREFIX, Parsed};
 use super::room::{Folders, Wanted};
-use super::scan::{Line, Scanner};
+use super::scan::{FIND_CHUNK_BYTES, Line, Scanner};
 use super::store::Store;
 use super::types::{LogError, LogId};
 use super::write::{log_of, log_ref};
 use crate::clock::Now;
-
-/// Bytes per read when one line is looked for: an index entry is seldom further away.
-const FIND_CHUNK_BYTES: usize = 8 * 1024;
 
 /// A record that is to be replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]

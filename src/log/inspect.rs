@@ -11,16 +11,13 @@ use std::path::{Path, PathBuf};
 use super::control::{Control, Header};
 use super::disk::{Disk, DiskFile, RealDisk};
 use super::index::{Index, Sidecar};
-use super::scan::{Line, SCAN_CHUNK_BYTES, Scanner};
+use super::scan::{FIND_CHUNK_BYTES, Line, SCAN_CHUNK_BYTES, Scanner};
 use super::store::{io_error, true_name};
 use super::types::{Epoch, StoreError};
 use super::{name, record};
 
 /// Bytes from the end of a room in which its last record is looked for at first.
 const END_BYTES: u64 = 16 * 1024;
-
-/// Bytes per read when a single record is looked for.
-const LOOKUP_CHUNK_BYTES: usize = 8 * 1024;
 
 /// A data folder, read only.
 pub struct Inspector {
@@ -323,7 +320,7 @@ impl Lookup {
         };
         let start = self.indexes[known].1.find(sequence).map_or(0, |(_, offset)| offset);
         let mut window = Vec::new();
-        let mut scanner = Scanner::new(&file, seed, start..bytes, &mut window).in_chunks_of(LOOKUP_CHUNK_BYTES);
+        let mut scanner = Scanner::new(&file, seed, start..bytes, &mut window).in_chunks_of(FIND_CHUNK_BYTES);
         while let Some(line) = scanner.next()? {
             if let Line::Record { sequence: found, payload, .. } = line
                 && found >= sequence

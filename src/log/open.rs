@@ -165,11 +165,10 @@ impl<D: Disk> Store<D> {
     /// `anew`: the numbering may not go on under the old epoch, whatever the files say.
     pub(super) fn recover_room(&mut self, room: &str, fresh: Epoch, now: Now, anew: bool) -> io::Result<Room> {
         let dir = self.room_dir(room);
-        let mut firsts = match self.disk.list(&dir) {
+        let mut firsts = match self.segments(&dir) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
-            files => files?.iter().filter_map(|file| name::segment_first(file)).collect(),
+            firsts => firsts?,
         };
-        firsts.sort_unstable();
         let mut before = Before { anew, lost_segment: false };
         let tail = loop {
             let Some(&first) = firsts.last() else { return Ok(Room::fresh(room, fresh, self.generation)) };
@@ -185,6 +184,13 @@ impl<D: Disk> Store<D> {
             (before.lost_segment, _) = (true, firsts.pop());
         };
         self.restore(room, fresh, now, &firsts, tail, before)
+    }
+
+    /// The first sequences of the segments in a room's folder, ascending.
+    fn segments(&self, dir: &Path) -> io::Result<Vec<u64>> {
+        let mut firsts: Vec<u64> = self.disk.list(dir)?.iter().filter_map(|file| name::segment_first(file)).collect();
+        firsts.sort_unstable();
+        Ok(firsts)
     }
 
     /// What a run left that did not end may be in the page cache only, and must be on the disk before it is shown. Of a
@@ -230,8 +236,7 @@ impl<D: Disk> Store<D> {
     /// Its files cannot be read.
     pub fn redo_room(&mut self, room: &str) -> io::Result<()> {
         let dir = self.room_dir(room);
-        let mut firsts: Vec<u64> = self.disk.list(&dir)?.iter().filter_map(|file| name::segment_first(file)).collect();
-        firsts.sort_unstable();
+        let firsts = self.segments(&dir)?;
         let Some(&first) = firsts.last() else { return Ok(()) };
         let mut tail = self.scan_tail(room, first)?;
         if !tail.never_was() {
@@ -482,11 +487,9 @@ impl<D: Disk> Store<D> {
                 }
             }
             let (Line::Record { offset, .. } | Line::Damage { offset, .. }) = line;
-            tail.torn.extend(if let Line::Damage { torn: Some((sequence, ..)), .. } = line {
-                Some(sequence)
-            } else {
-                None
-            });
+            if let Line::Damage { torn: Some((sequence, ..)), .. } = line {
+                tail.torn.push(sequence);
+            }
             unreadable.get_or_insert((offset, tail.last + 1));
             if tail.suspect.is_none() {
                 let (last, closed, hole) = (tail.last, tail.closed, has_hole(&file, offset)?);

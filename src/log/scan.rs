@@ -11,6 +11,8 @@ use super::record::{self, CONTROL_PREFIX, Parsed};
 
 /// Bytes per read when a whole segment is scanned.
 pub(crate) const SCAN_CHUNK_BYTES: usize = 256 * 1024;
+/// Bytes per read when one line is looked for: an index entry is seldom further away.
+pub(crate) const FIND_CHUNK_BYTES: usize = 8 * 1024;
 
 /// What stands at some offset.
 #[derive(Clone, Debug, PartialEq, Eq)]
