@@ -39,6 +39,12 @@ pub enum Role {
 }
 
 impl Role {
+    /// Reads what [`Role::as_str`] writes.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Member, Self::Admin].into_iter().find(|role| role.as_str() == text)
+    }
+
     /// As it is written.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -166,6 +166,12 @@ pub mod recorded {
         super::inner(payload)
     }
 
+    /// The `data` of a `history` event; `None` if it is another event.
+    #[must_use]
+    pub fn history_data(event: &[u8]) -> Option<&[u8]> {
+        event.strip_prefix(super::HISTORY_PREFIX)?.strip_suffix(super::MESSAGE_SUFFIX)
+    }
+
     /// Reads a record's payload, that of a changed message included; `None` if it is not a message of this protocol.
     #[must_use]
     pub fn parse(payload: &[u8]) -> Option<Message<'_>> {
@@ -178,6 +184,9 @@ pub mod recorded {
 pub(super) const MESSAGE_PREFIX: &[u8] = br#"{"type":"message","data":"#;
 /// A record's payload ends with this.
 pub(super) const MESSAGE_SUFFIX: &[u8] = b"}";
+
+/// How a `history` event begins; it ends as a message does.
+const HISTORY_PREFIX: &[u8] = br#"{"type":"history","data":"#;
 
 /// The message object inside a record's payload.
 fn inner(payload: &[u8]) -> Option<&[u8]> {
@@ -247,7 +256,8 @@ pub mod history_frame {
 
     /// Starts the frame's JSON.
     pub fn begin(room: &str, out: &mut Vec<u8>) {
-        out.extend_from_slice(br#"{"type":"history","data":{"room":"#);
+        out.extend_from_slice(super::HISTORY_PREFIX);
+        out.extend_from_slice(br#"{"room":"#);
         to_json(room, out);
         out.extend_from_slice(br#","messages":["#);
     }

@@ -10,17 +10,19 @@ use serde::Serialize;
 use super::{
     Server, ServerError,
     effects::room_id,
-    links, streams,
+    links,
+    people::{NO_TOKEN, Next},
+    streams,
     work::{Brief, Work},
 };
 use crate::{
     accounts::{AccountId, Role, TokenId},
     chat::{Input, direct},
     clock::Now,
-    feed::{Rejection, RoomId},
+    feed::RoomId,
     limits,
     net::{ConnId, Frame, http::Response},
-    protocol::{ErrorCode, HistoryRange},
+    protocol::{ErrorCode, HistoryRange, recorded},
     web::{Asked, Call, Cors, problem},
 };
 
@@ -56,7 +58,7 @@ pub(super) struct Exchange {
     known: Vec<String>,
     is_head: bool,
     /// What becomes of the outcome of a job.
-    pub next: super::people::Next,
+    pub next: Next,
 }
 
 /// All requests that wait.
@@ -69,7 +71,7 @@ impl Server {
     pub(super) fn on_call(&mut self, now: Now, conn: ConnId, asked: Asked) -> Result<(), ServerError> {
         let Asked { call, token, cors, known, is_head } = asked;
         let caller = self.caller(token.as_deref(), now);
-        let next = super::people::Next::Nothing;
+        let next = Next::Nothing;
         let exchange = Exchange { cors, caller: caller.unwrap_or(Caller::Guest), known, is_head, next };
         self.api.exchanges.insert(conn, exchange);
         let Some(caller) = caller else {
@@ -98,7 +100,7 @@ impl Server {
                     let (link, address, nonce) = (conn.to_bits(), self.address_key(conn), nonce.as_deref());
                     self.input(now, Input::Post { link, address, author, room: &room, content: &content, nonce })?;
                 }
-                _ => self.answer(conn, problem::unauthorized("Say who you are by a token")),
+                _ => self.answer(conn, problem::unauthorized(NO_TOKEN)),
             },
             call => self.on_people_call(now, conn, caller, call)?,
         }
@@ -194,7 +196,7 @@ impl Server {
         let Some(exchange) = self.api.exchanges.get(&conn) else { return };
         let tag = match self.feed.position(room) {
             Ok(position) => format!("\"{}-{}-{}\"", position.epoch, position.floor, position.head),
-            Err(why) => return self.reject(&crate::chat::Recipient::Request(conn.to_bits()), Rejection::Log(why)),
+            Err(why) => return self.unreadable(conn, why),
         };
         let headers = |response: Response| response.header("ETag", tag.clone()).header("Cache-Control", "no-cache");
         if exchange.known.iter().any(|known| *known == tag || known == "*") {
@@ -202,7 +204,7 @@ impl Server {
         }
         match self.feed.history(room, range) {
             Ok(frame) => self.answer(conn, headers(json(200, history_data(&frame).to_vec()))),
-            Err(why) => self.reject(&crate::chat::Recipient::Request(conn.to_bits()), Rejection::Log(why)),
+            Err(why) => self.unreadable(conn, why),
         }
     }
 
@@ -214,15 +216,13 @@ impl Server {
                 let message = first_message(history_data(&frame));
                 self.answer(conn, json(if duplicate { 200 } else { 201 }, message.to_vec()));
             }
-            Err(why) => self.reject(&crate::chat::Recipient::Request(conn.to_bits()), Rejection::Log(why)),
+            Err(why) => self.unreadable(conn, why),
         }
     }
 
     fn list_rooms(&mut self, conn: ConnId, after: Option<String>, limit: Option<u64>) {
         let limit = limit.unwrap_or(limits::ROOMS_PER_PAGE).clamp(1, limits::ROOMS_PER_PAGE) as usize;
-        if let Some(exchange) = self.api.exchanges.get_mut(&conn) {
-            exchange.next = super::people::Next::List { after: after.clone(), limit };
-        }
+        self.set_next(conn, Next::List { after: after.clone(), limit });
         self.submit_work(conn, Work::List { data: self.data.clone(), after, limit });
     }
 
@@ -315,8 +315,7 @@ pub(super) fn json(status: u16, body: Vec<u8>) -> Response {
 fn history_data(frame: &Frame) -> &[u8] {
     let bytes = frame.as_bytes();
     let payload = crate::net::payloads(bytes).next().map_or(&bytes[..0], |payload| &bytes[payload]);
-    let data = payload.strip_prefix(br#"{"type":"history","data":"#).and_then(|rest| rest.strip_suffix(b"}"));
-    data.expect("a history frame has its data in the same place")
+    recorded::history_data(payload).expect("a history frame has its data in the same place")
 }
 
 /// The only message in the data of a history.

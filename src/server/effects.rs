@@ -98,7 +98,13 @@ impl Server {
             Effect::History { to, room, range } => self.history(to, room_id(room), range),
             Effect::Timer { at_ms, timer } => self.timers.insert(at_ms, timer),
             Effect::Append { .. } | Effect::Amend { .. } => self.write(now, effect),
-            Effect::Converse { .. } | Effect::Ban { .. } | Effect::Unban { .. } => self.write_down(now, effect),
+            Effect::Converse { pair: (account, with) } => {
+                self.submit(now, Change::DirectBegun { account, with }, PeopleTicket::Nobody);
+            }
+            Effect::Ban { to, by, user, links, until_ms, reason } => {
+                self.ban(now, (to, by.as_str()), &user, &links, (until_ms, &reason));
+            }
+            Effect::Unban { to, whom } => self.unban(now, to, &whom),
             Effect::Offline { user, why } => log::debug!("{:?} is offline: {why:?}", user.as_str()),
         }
         Ok(())
@@ -120,20 +126,6 @@ impl Server {
                 self.feed.amend(room_id(room), &amendment, now, Ticket { to, told }, &mut self.feed_events);
             }
             _ => unreachable!("nothing else goes into a room's log"),
-        }
-    }
-
-    /// What goes into the ledger of accounts.
-    fn write_down(&mut self, now: Now, effect: Effect) {
-        match effect {
-            Effect::Converse { pair: (account, with) } => {
-                self.submit(now, Change::DirectBegun { account, with }, PeopleTicket::Nobody);
-            }
-            Effect::Ban { to, by, user, links, until_ms, reason } => {
-                self.ban(now, (to, by.as_str()), &user, &links, (until_ms, &reason));
-            }
-            Effect::Unban { to, whom } => self.unban(now, to, &whom),
-            _ => unreachable!("nothing else goes into the ledger"),
         }
     }
 
@@ -223,7 +215,7 @@ impl Server {
     fn subscribe(&mut self, client: ClientKey, id: Option<&str>, room: RoomId, start: Start<'_>) {
         let Some(conn) = self.links.connection(client) else { return };
         match self.feed.subscribe(links::subscriber(conn), room, start) {
-            Err(why) => self.reject(&Recipient::Client { client, id: id.map(Box::from) }, Rejection::Log(why)),
+            Err(why) => self.reject(&Recipient::client(client, id), Rejection::Log(why)),
             Ok(position) if id.is_some() => {
                 let epoch = position.epoch.to_string();
                 let event = Event::JoinAck { room: self.feed.name(room), epoch: &epoch, head: position.head };
@@ -238,7 +230,7 @@ impl Server {
     fn follow(&mut self, now: Now, conn: ConnId, room: RoomId, start: Start<'_>) -> Result<(), ServerError> {
         match self.feed.follow(links::subscriber(conn), room, start) {
             Err(why) => {
-                self.reject(&Recipient::Request(conn.to_bits()), Rejection::Log(why));
+                self.unreadable(conn, why);
                 self.input(now, Input::Hangup { link: conn.to_bits() })?;
             }
             Ok((position, next, reset)) => {
@@ -276,6 +268,11 @@ impl Server {
             }
         };
         self.refuse(to, code, message);
+    }
+
+    /// Tells whoever asked for something of a room's log that it cannot be had.
+    pub(super) fn unreadable(&mut self, conn: ConnId, why: LogError) {
+        self.reject(&Recipient::Request(conn.to_bits()), Rejection::Log(why));
     }
 
     /// Tells whoever waits that something is not done.

@@ -25,6 +25,10 @@ use crate::{
 /// Bytes of a name by which its failed logins are counted: more than any name has, with each character folded to several.
 const LOGIN_NAME_BYTES_MAX: usize = 512;
 
+/// What a request is told that came without the token it needs.
+pub(super) const NO_TOKEN: &str = "Say who you are by a token";
+const NOT_STORED: &str = "Accounts cannot be stored at the moment";
+
 /// What is to be done with the outcome of a job.
 #[derive(Debug)]
 pub(super) enum Next {
@@ -71,6 +75,19 @@ pub(super) enum PeopleTicket {
     Moderator(Recipient),
 }
 
+impl PeopleTicket {
+    /// Who is to be told should the change not be made.
+    fn waits(&self) -> Option<Recipient> {
+        match self {
+            PeopleTicket::Nobody => None,
+            PeopleTicket::Registered(conn) | PeopleTicket::Done(conn) | PeopleTicket::Issued { conn, .. } => {
+                Some(Recipient::Request(conn.to_bits()))
+            }
+            PeopleTicket::Moderator(to) => Some(to.clone()),
+        }
+    }
+}
+
 impl Server {
     pub(super) fn on_people_call(
         &mut self,
@@ -102,8 +119,8 @@ impl Server {
                 | Call::KeepRoom { .. }
                 | Call::DropRoom { .. },
                 _,
-            ) => self.answer(conn, problem::unauthorized("Say who you are by a token")),
-            (_, Caller::Guest) => self.answer(conn, problem::unauthorized("Say who you are by a token")),
+            )
+            | (_, Caller::Guest) => self.answer(conn, problem::unauthorized(NO_TOKEN)),
             _ if !self.is_admin(caller) => {
                 self.deny(conn, ErrorCode::Forbidden, "Only administrators may do this", None);
             }
@@ -334,7 +351,7 @@ impl Server {
     fn own_rooms(&mut self, conn: ConnId, account: AccountId) {
         let rooms = self.accounts.tables().directory.get(account).map(|account| account.rooms.clone());
         let rooms: Vec<String> = rooms.unwrap_or_default().into_iter().map(String::from).collect();
-        self.answer_json(conn, &value!(rooms));
+        self.answer_json(conn, 200, &value!(rooms));
     }
 
     fn keep_room(&mut self, now: Now, conn: ConnId, account: AccountId, room: String) {
@@ -349,7 +366,7 @@ impl Server {
             |account| value!({"user": account.name.as_str(), "role": account.role.as_str(), "created": account.created_ms}),
         );
         let accounts: Vec<_> = accounts.collect();
-        self.answer_json(conn, &value!(accounts));
+        self.answer_json(conn, 200, &value!(accounts));
     }
 
     fn list_bans(&mut self, now: Now, conn: ConnId) {
@@ -357,11 +374,11 @@ impl Server {
             |ban| value!({"what": ban.target.to_string(), "until": ban.until_ms, "reason": ban.reason, "by": ban.by}),
         );
         let bans: Vec<_> = bans.collect();
-        self.answer_json(conn, &value!(bans));
+        self.answer_json(conn, 200, &value!(bans));
     }
 
-    fn answer_json(&mut self, conn: ConnId, value: &serde_json::Value) {
-        self.answer(conn, json(200, value.to_string().into_bytes()).header("Cache-Control", "no-store"));
+    fn answer_json(&mut self, conn: ConnId, status: u16, value: &serde_json::Value) {
+        self.answer(conn, json(status, value.to_string().into_bytes()).header("Cache-Control", "no-store"));
     }
 
     fn find_account(&mut self, conn: ConnId, user: &str) -> Option<AccountId> {
@@ -372,7 +389,7 @@ impl Server {
         found
     }
 
-    fn set_next(&mut self, conn: ConnId, next: Next) {
+    pub(super) fn set_next(&mut self, conn: ConnId, next: Next) {
         if let Some(exchange) = self.api.exchanges.get_mut(&conn) {
             exchange.next = next;
         }
@@ -400,20 +417,13 @@ impl Server {
 
     /// Hands a change to the ledger, or tells whoever waits why it is not taken.
     pub(super) fn submit(&mut self, now: Now, change: Change, ticket: PeopleTicket) {
-        // Only its answer is needed should it be refused.
-        let (conn, moderator) = match &ticket {
-            PeopleTicket::Nobody => (None, None),
-            PeopleTicket::Registered(conn) | PeopleTicket::Done(conn) | PeopleTicket::Issued { conn, .. } => {
-                (Some(*conn), None)
-            }
-            PeopleTicket::Moderator(to) => (None, Some(to.clone())),
-        };
+        let waits = ticket.waits();
         let Err(why) = self.accounts.submit(change, ticket, now) else { return };
         let is_done = why == SubmitError::Unchanged;
-        if let Some(conn) = conn {
-            self.answer(conn, if is_done { Response::new(204) } else { refusal(&why) });
-        }
-        match moderator {
+        match waits {
+            Some(Recipient::Request(link)) => {
+                self.answer(ConnId::from_bits(link), if is_done { Response::new(204) } else { refusal(&why) });
+            }
             Some(Recipient::Client { client, id }) if is_done => self.acknowledge(client, id.as_deref()),
             Some(to) => {
                 let code =
@@ -438,13 +448,8 @@ impl Server {
             }
             AccountEvent::Failed { ticket, why, .. } => {
                 log::error!("a change of accounts was not stored: {why}");
-                let detail = "Accounts cannot be stored at the moment";
-                match ticket {
-                    PeopleTicket::Nobody => {}
-                    PeopleTicket::Registered(conn) | PeopleTicket::Done(conn) | PeopleTicket::Issued { conn, .. } => {
-                        self.deny(conn, ErrorCode::StorageUnavailable, detail, None);
-                    }
-                    PeopleTicket::Moderator(to) => self.refuse(&to, ErrorCode::StorageUnavailable, detail),
+                if let Some(to) = ticket.waits() {
+                    self.refuse(&to, ErrorCode::StorageUnavailable, NOT_STORED);
                 }
             }
         }
@@ -457,8 +462,7 @@ impl Server {
             (PeopleTicket::Issued { conn, token, status }, Change::TokenIssued { account, expires_ms, .. }) => {
                 let user = self.accounts.tables().directory.get(*account).map_or("", |account| account.name.as_str());
                 let body = value!({"user": user, "token": token.reveal(), "expires": expires_ms});
-                let response = json(status, body.to_string().into_bytes()).header("Cache-Control", "no-store");
-                self.answer(conn, response);
+                self.answer_json(conn, status, &body);
             }
             (PeopleTicket::Done(conn), _) => self.answer(conn, Response::new(204)),
             (PeopleTicket::Moderator(Recipient::Client { client, id }), _) => self.acknowledge(client, id.as_deref()),
@@ -501,12 +505,7 @@ impl Server {
 }
 
 fn parse_role(role: Option<&str>) -> Result<Option<Role>, &'static str> {
-    match role {
-        None => Ok(None),
-        Some("member") => Ok(Some(Role::Member)),
-        Some("admin") => Ok(Some(Role::Admin)),
-        Some(_) => Err("A role is member or admin"),
-    }
+    role.map(|role| Role::parse(role).ok_or("A role is member or admin")).transpose()
 }
 
 fn refusal(why: &SubmitError) -> Response {
@@ -521,7 +520,7 @@ fn refusal(why: &SubmitError) -> Response {
         SubmitError::TooMany(_) => problem::problem(422, "too_many", &detail),
         SubmitError::Busy => problem::problem(503, "busy", &detail).header("Retry-After", "1"),
         SubmitError::Unchanged | SubmitError::Storage(_) => {
-            problem::refused(ErrorCode::StorageUnavailable, "Accounts cannot be stored at the moment", None)
+            problem::refused(ErrorCode::StorageUnavailable, NOT_STORED, None)
         }
     }
 }

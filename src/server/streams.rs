@@ -87,10 +87,7 @@ fn push_message(object: &[u8], out: &mut Vec<u8>) {
 
 /// What is no message is a history frame that tells of a gap.
 fn push_other(payload: &[u8], out: &mut Vec<u8>) {
-    let Some(data) = payload.strip_prefix(br#"{"type":"history","data":"#).and_then(|rest| rest.strip_suffix(b"}"))
-    else {
-        return;
-    };
+    let Some(data) = recorded::history_data(payload) else { return };
     out.extend_from_slice(b"event: history\n");
     push_data(data, out);
 }
