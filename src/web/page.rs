@@ -1,4 +1,4 @@
-//! The browser page: three files, embedded, or read from a folder while somebody works on them.
+//! The browser page: its files, embedded, or read from a folder while somebody works on them.
 //!
 //! Owns: the files' names, types, validators and the page's security policy. Must never know: what the page does.
 
@@ -15,7 +15,7 @@ pub(super) struct Asset {
     embedded: &'static [u8],
 }
 
-static ASSETS: [Asset; 3] = [
+static ASSETS: [Asset; 13] = [
     Asset {
         path: "/",
         file: "index.html",
@@ -27,6 +27,66 @@ static ASSETS: [Asset; 3] = [
         file: "app.js",
         content_type: "text/javascript; charset=utf-8",
         embedded: include_bytes!("../../public/app.js"),
+    },
+    Asset {
+        path: "/composer.js",
+        file: "composer.js",
+        content_type: "text/javascript; charset=utf-8",
+        embedded: include_bytes!("../../public/composer.js"),
+    },
+    Asset {
+        path: "/dom.js",
+        file: "dom.js",
+        content_type: "text/javascript; charset=utf-8",
+        embedded: include_bytes!("../../public/dom.js"),
+    },
+    Asset {
+        path: "/door.js",
+        file: "door.js",
+        content_type: "text/javascript; charset=utf-8",
+        embedded: include_bytes!("../../public/door.js"),
+    },
+    Asset {
+        path: "/room.js",
+        file: "room.js",
+        content_type: "text/javascript; charset=utf-8",
+        embedded: include_bytes!("../../public/room.js"),
+    },
+    Asset {
+        path: "/rows.js",
+        file: "rows.js",
+        content_type: "text/javascript; charset=utf-8",
+        embedded: include_bytes!("../../public/rows.js"),
+    },
+    Asset {
+        path: "/session.js",
+        file: "session.js",
+        content_type: "text/javascript; charset=utf-8",
+        embedded: include_bytes!("../../public/session.js"),
+    },
+    Asset {
+        path: "/sidebar.js",
+        file: "sidebar.js",
+        content_type: "text/javascript; charset=utf-8",
+        embedded: include_bytes!("../../public/sidebar.js"),
+    },
+    Asset {
+        path: "/store.js",
+        file: "store.js",
+        content_type: "text/javascript; charset=utf-8",
+        embedded: include_bytes!("../../public/store.js"),
+    },
+    Asset {
+        path: "/text.js",
+        file: "text.js",
+        content_type: "text/javascript; charset=utf-8",
+        embedded: include_bytes!("../../public/text.js"),
+    },
+    Asset {
+        path: "/timeline.js",
+        file: "timeline.js",
+        content_type: "text/javascript; charset=utf-8",
+        embedded: include_bytes!("../../public/timeline.js"),
     },
     Asset {
         path: "/style.css",
