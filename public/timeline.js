@@ -191,7 +191,7 @@ export class Timeline {
 
   rowOf({ user, content, time, isHead }, className) {
     const isOwn = user === this.session.user;
-    const body = make('div', 'body', rich(content), { dir: 'auto' });
+    const body = make('div', 'body', rich(content, isOwn ? null : this.session.user), { dir: 'auto' });
     const name = make('span', `name tone-${toneOf(user)}`, user);
     const head = isHead ? make('div', 'who', [name, time]) : make('div', 'who again', [make('span', 'hidden', user), time]);
     const classes = `${className}${isHead ? ' head' : ''}${isOwn ? ' own' : ''}`;

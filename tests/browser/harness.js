@@ -32,7 +32,7 @@ export async function importPage() {
   try {
     cpSync(join(ROOT, 'public'), folder, { recursive: true });
     writeFileSync(join(folder, 'package.json'), '{"type":"module"}');
-    const modules = ['room', 'rows', 'session'].map((name) => import(pathToFileURL(join(folder, `${name}.js`))));
+    const modules = ['room', 'rows', 'session', 'text'].map((name) => import(pathToFileURL(join(folder, `${name}.js`))));
     return Object.assign({}, ...(await Promise.all(modules)));
   } finally {
     rmSync(folder, { recursive: true, force: true });
