@@ -4,15 +4,17 @@
  *   room.js      one room's piece of the log
  *   session.js   the protocol, pure
  *   rows.js      what to show of a room
- *   timeline.js, sidebar.js, composer.js, door.js   views, which draw the session's state
+ *   timeline.js, sidebar.js, composer.js, door.js, switcher.js, notify.js   views, which draw the session's state
  *   app.js       the socket, the timers, the storage: carries out what the session asks for
  */
 
 import { Composer } from './composer.js';
 import { Door } from './door.js';
+import { Notifier } from './notify.js';
 import { Session } from './session.js';
 import { Sidebar } from './sidebar.js';
 import { store } from './store.js';
+import { Switcher } from './switcher.js';
 import { Timeline } from './timeline.js';
 
 const AWAY_AFTER_MS = 5 * 60_000; // hidden for this long
@@ -30,6 +32,8 @@ class Page {
     this.sidebar = new Sidebar(this);
     this.composer = new Composer(this, tab.drafts);
     this.door = new Door(this);
+    this.switcher = new Switcher(this);
+    this.notifier = new Notifier(this);
     this.listen();
   }
 
@@ -68,6 +72,7 @@ class Page {
     else if ('connect' in effect) this.connect(effect.connect);
     else if ('disconnect' in effect) this.drop();
     else if ('notice' in effect) this.composer.notice(effect.notice);
+    else if ('news' in effect) this.notifier.onNews(effect.news);
     else this.door.open(effect.askName);
   }
 
@@ -144,12 +149,9 @@ class Page {
     });
   }
 
-  onKey(event) {
-    if (event.key === 'Escape') this.sidebar.closeDrawer();
-    if (event.key.toLowerCase() === 'k' && (event.ctrlKey || event.metaKey) && !this.ui.welcome.open) {
-      event.preventDefault();
-      this.sidebar.find();
-    }
+  onKey({ key }) {
+    // A dialog over an open drawer closes alone.
+    if (key === 'Escape' && !document.querySelector('dialog[open]')) this.sidebar.closeDrawer();
   }
 
   enter(name) {
@@ -176,6 +178,8 @@ class Page {
     this.timeline.draw();
     this.sidebar.draw();
     this.composer.draw();
+    this.switcher.draw();
+    this.notifier.draw();
     this.drawAddress();
     this.save();
   }

@@ -14,6 +14,7 @@ export class Composer {
     const { ui } = this;
     this.drafts = new Map(Object.entries(drafts ?? {}));
     this.room = null; // whose draft is in the box
+    this.round = null; // {names, start, suffix, index, value, end}: the names that Tab goes through, and what it left
     page.on(ui.composer, 'submit', (event) => this.onSend(event));
     page.on(ui.text, 'keydown', (event) => this.onTextKey(event));
     page.on(ui.text, 'input', () => this.onText());
@@ -39,21 +40,33 @@ export class Composer {
     // While an input method composes, Enter chooses a candidate (keyCode 229 in browsers that end composition first).
     const isComposing = event.isComposing || event.keyCode === 229;
     if (event.key === 'Enter' && !event.shiftKey && !isComposing) this.onSend(event);
-    if (event.key === 'Tab' && !event.shiftKey && this.completeName()) event.preventDefault();
+    // Escape ends a round of names, so that Tab moves on.
+    if (event.key === 'Escape') this.round = null;
+    if (event.key === 'Tab' && !isComposing && this.complete(event.shiftKey ? -1 : 1)) event.preventDefault();
   }
 
-  /** Completes the word before the caret to a member's name; false when there is nothing to complete. */
-  completeName() {
+  /** Completes the word before the caret to a member's name, at once after that to the next; false when there is none. */
+  complete(step) {
     const { text } = this.ui;
-    const head = text.value.slice(0, text.selectionStart);
-    const word = /@?([^\s@]+)$/u.exec(head)?.[1]?.toLowerCase();
-    const names = [...(this.session.room?.members.keys() ?? [])];
-    const name = word && names.find((other) => other !== this.session.user && other.toLowerCase().startsWith(word));
-    if (!name) return false;
-    const isFirst = head.length === word.length;
-    text.setRangeText(`${name}${isFirst ? ': ' : ' '}`, text.selectionStart - word.length, text.selectionStart, 'end');
+    const isNext = this.round?.value === text.value && this.round.end === text.selectionEnd;
+    if (!isNext) this.round = step > 0 ? this.roundOf(text.value.slice(0, text.selectionStart)) : null;
+    const { names = [], start, suffix, index } = this.round ?? {};
+    if (!names.length || (isNext && names.length === 1)) return false;
+    const at = (index + step + names.length) % names.length;
+    text.setRangeText(names[at] + suffix, start, text.selectionEnd, 'end');
+    Object.assign(this.round, { index: at, value: text.value, end: text.selectionEnd });
     this.onText();
     return true;
+  }
+
+  /** The names that complete the end of `head`, and where they go. A line that begins with one addresses that person. */
+  roundOf(head) {
+    const { room, user } = this.session;
+    const [whole, sign, word] = /(@?)([^\s@]*)$/u.exec(head);
+    const isMatch = (name) => whole && name !== user && name.toLowerCase().startsWith(word.toLowerCase());
+    const names = [...(room?.members.keys() ?? [])].filter(isMatch).sort((a, b) => a.localeCompare(b));
+    const isAddress = !sign && /(^|\n)$/.test(head.slice(0, -whole.length));
+    return { names, start: head.length - word.length, suffix: isAddress ? ': ' : ' ', index: -1 };
   }
 
   onText() {

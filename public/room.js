@@ -22,6 +22,10 @@ export function lowerBound(log, sequence) {
 /** An edit or a deletion: a place in the log, but no line of its own. */
 export const isChange = ({ kind }) => kind === 'edit' || kind === 'delete';
 
+/** What a room is called: a conversation of two, which has a `peer`, goes by the other one's name. */
+export const titleOf = (room) => room.peer ?? room.name;
+export const sigilOf = (room) => (room.peer ? '@' : '#');
+
 /**
  * One room as this client sees it.
  *

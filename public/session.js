@@ -5,7 +5,7 @@
  * comes in, effects go out. Must never know: a socket, a clock, storage, the document; so the tests run it in Node.
  */
 
-import { Room } from './room.js';
+import { Room, isChange } from './room.js';
 
 const OLDER_LIMIT = 50; // messages asked for when scrolling up
 const BACKOFF_BASE_MS = 500;
@@ -45,7 +45,8 @@ const randomNonce = () =>
  * Invariants: a room has at most one send in flight, so what was typed first is stored first; nothing is in flight
  * without a connection.
  *
- * Effects, taken with `drain`: {connect: session}, {send: frame}, {disconnect}, {notice}, {askName: why}.
+ * Effects, taken with `drain`: {connect: session}, {send: frame}, {disconnect}, {notice}, {askName: why}, {news: {room,
+ * message}}: somebody else said this just now; what a replay brings is no news.
  */
 export class Session {
   constructor({ random = Math.random, nonce = randomNonce, saved = {}, tab = {} } = {}) {
@@ -447,7 +448,8 @@ export class Session {
     if (room.log.length && message.sequence > room.last + 1) return this.enter(room);
     room.read ??= message.sequence - 1;
     room.phase = 'live';
-    room.append(message);
+    const isNews = room.append(message) && message.user !== this.user && !isChange(message);
+    if (isNews) this.effects.push({ news: { room, message } });
     room.settle();
     return this.pump(room, now);
   }

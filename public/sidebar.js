@@ -19,29 +19,11 @@ export class Sidebar {
       page.on(ui[`open-${side}`], 'click', () => this.openDrawer(side));
       page.on(ui[`close-${side}`], 'click', () => this.closeDrawer());
     }
-    page.on(ui['room-form'], 'submit', (event) => this.onRoomForm(event));
-    page.on(ui['room-input'], 'input', () => page.invalidate());
     page.on(ui.backdrop, 'click', () => this.closeDrawer());
     page.on(ui.retry, 'click', () => page.act((session, now) => session.retry(now)));
     this.wide = matchMedia(WIDE);
     page.on(this.wide, 'change', () => this.closeDrawer());
     this.closeDrawer();
-  }
-
-  /** Opens the place where rooms are found. */
-  find() {
-    if (!this.wide.matches) this.openDrawer('rooms');
-    this.ui['room-input'].focus();
-    this.ui['room-input'].select();
-  }
-
-  onRoomForm(event) {
-    event.preventDefault();
-    const input = this.ui['room-input'];
-    const wanted = input.value.trim().replace(/^#/, '');
-    if (!wanted) return;
-    input.value = '';
-    this.page.enter(wanted);
   }
 
   draw() {
@@ -77,14 +59,11 @@ export class Sidebar {
 
   drawRooms() {
     const { ui, session } = this;
-    const typed = ui['room-input'].value.trim().replace(/^#/, '').toLowerCase();
-    const rooms = [...session.rooms.values()].filter((room) => room.name.toLowerCase().includes(typed));
-    const items = rooms.map((room) => {
+    const items = [...session.rooms.values()].map((room) => {
       const isActive = room.name === session.active;
       return { key: room.name, sign: `${isActive} ${room.unread}`, build: () => this.roomItem(room, isActive) };
     });
     reconcile(ui['room-list'], items, this.rooms);
-    ui['room-go'].textContent = !typed || session.rooms.has(typed) ? 'Go' : 'Join';
     const name = session.active;
     ui.title.textContent = name ?? 'No room';
     document.title = `${session.unread ? `(${session.unread}) ` : ''}${name ? `#${name} · ` : ''}Roomlog`;

@@ -8,9 +8,9 @@ const STORE = 'roomlog';
 
 /** Browser storage that may be full, forbidden or hold something else: then it is as if it were empty. */
 export const store = {
-  read(storage) {
+  read(storage, name = STORE) {
     try {
-      return JSON.parse(storage.getItem(STORE)) ?? {};
+      return JSON.parse(storage.getItem(name)) ?? {};
     } catch {
       return {};
     }
@@ -18,9 +18,9 @@ export const store = {
   clear(storage) {
     this.write(storage, {});
   },
-  write(storage, value) {
+  write(storage, value, name = STORE) {
     try {
-      storage.setItem(STORE, JSON.stringify(value));
+      storage.setItem(name, JSON.stringify(value));
     } catch {
       // Nothing is lost but convenience.
     }

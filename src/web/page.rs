@@ -15,7 +15,7 @@ pub(super) struct Asset {
     embedded: &'static [u8],
 }
 
-static ASSETS: [Asset; 13] = [
+static ASSETS: [Asset; 15] = [
     Asset {
         path: "/",
         file: "index.html",
@@ -47,6 +47,12 @@ static ASSETS: [Asset; 13] = [
         embedded: include_bytes!("../../public/door.js"),
     },
     Asset {
+        path: "/notify.js",
+        file: "notify.js",
+        content_type: "text/javascript; charset=utf-8",
+        embedded: include_bytes!("../../public/notify.js"),
+    },
+    Asset {
         path: "/room.js",
         file: "room.js",
         content_type: "text/javascript; charset=utf-8",
@@ -75,6 +81,12 @@ static ASSETS: [Asset; 13] = [
         file: "store.js",
         content_type: "text/javascript; charset=utf-8",
         embedded: include_bytes!("../../public/store.js"),
+    },
+    Asset {
+        path: "/switcher.js",
+        file: "switcher.js",
+        content_type: "text/javascript; charset=utf-8",
+        embedded: include_bytes!("../../public/switcher.js"),
     },
     Asset {
         path: "/text.js",

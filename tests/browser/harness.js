@@ -32,7 +32,7 @@ export async function importPage() {
   try {
     cpSync(join(ROOT, 'public'), folder, { recursive: true });
     writeFileSync(join(folder, 'package.json'), '{"type":"module"}');
-    const modules = ['room', 'rows', 'session', 'text'].map((name) => import(pathToFileURL(join(folder, `${name}.js`))));
+    const modules = ['room', 'rows', 'session', 'switcher', 'text'].map((name) => import(pathToFileURL(join(folder, `${name}.js`))));
     return Object.assign({}, ...(await Promise.all(modules)));
   } finally {
     rmSync(folder, { recursive: true, force: true });
@@ -107,6 +107,14 @@ export class Person {
     await this.page.keyboard.press('Enter');
     await this.connected();
     return this;
+  }
+
+  /** Turns to a room, or joins it, as one does without a mouse. */
+  async goTo(room) {
+    await this.page.keyboard.press('Control+k');
+    await this.page.keyboard.type(room);
+    await this.page.keyboard.press('Enter');
+    await this.page.waitForFunction((hash) => location.hash === hash, `#${encodeURIComponent(room)}`);
   }
 
   async connected() {

@@ -242,8 +242,7 @@ describe('page', { timeout: 120_000 }, () => {
     await bob.say('while reading above');
     await ada.page.getByRole('button', { name: 'Jump to latest (1)' }).click();
     await ada.page.locator('#jump').waitFor({ state: 'hidden' });
-    await ada.page.getByLabel('Find or join a room').fill('elsewhere');
-    await ada.page.keyboard.press('Enter');
+    await ada.goTo('elsewhere');
     await bob.say('missed you');
     await ada.page.locator('#room-list .badge').getByText('1').waitFor();
     await ada.page.waitForFunction(() => document.title.startsWith('(1) '));
@@ -296,7 +295,7 @@ describe('page', { timeout: 120_000 }, () => {
       );
     assert.deepEqual(await small(), []);
     await ada.page.getByRole('button', { name: 'Rooms' }).click();
-    await ada.page.locator('#room-input').waitFor();
+    await ada.page.locator('#find').waitFor();
     assert.deepEqual(await small(), []);
     await ada.page.keyboard.press('Escape');
     await ada.page.getByRole('button', { name: 'Members' }).click();
@@ -318,13 +317,6 @@ describe('page', { timeout: 120_000 }, () => {
     ];
     const sizes = { phone: { width: 375, height: 740 }, desktop: { width: 1200, height: 760 } };
 
-    async function goTo({ page }, room) {
-      await page.keyboard.press('Control+k');
-      await page.keyboard.type(room);
-      await page.keyboard.press('Enter');
-      await page.waitForFunction((hash) => location.hash === hash, `#${room}`);
-    }
-
     before(() => mkdirSync(OUT, { recursive: true }));
 
     test('are_taken_on_phone_and_desktop_in_light_and_dark', async () => {
@@ -334,7 +326,7 @@ describe('page', { timeout: 120_000 }, () => {
         await speakers[name].say(text);
         await speakers[name].page.locator('.pending').waitFor({ state: 'detached' });
       }
-      await goTo(speakers.june, 'design');
+      await speakers.june.goTo('design');
       const viewers = ['ada', 'grace', 'linus', 'noor'];
       for (const [size, viewport] of Object.entries(sizes)) {
         for (const colorScheme of ['light', 'dark']) {
@@ -344,7 +336,7 @@ describe('page', { timeout: 120_000 }, () => {
           await shot(viewer, 'welcome');
           await viewer.enter(viewers.pop(), 'operations');
           await viewer.page.locator('#log a').waitFor();
-          for (const room of ['general', 'design', 'operations']) await goTo(viewer, room);
+          for (const room of ['general', 'design', 'operations']) await viewer.goTo(room);
           await viewer.page.locator('#log a').waitFor();
           await speakers.june.say('The new icons are up for a look.');
           await viewer.page.locator('#room-list .badge').waitFor({ state: 'attached' });
