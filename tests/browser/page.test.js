@@ -324,7 +324,7 @@ describe('page', { timeout: 120_000 }, () => {
       for (const name of ['mira', 'tom', 'june']) speakers[name] = await (await visit()).enter(name, 'operations');
       for (const [name, text] of talk) {
         await speakers[name].say(text);
-        await speakers[name].page.locator('.pending').waitFor({ state: 'detached' });
+        await speakers[name].shows(0, '.pending');
       }
       await speakers.june.goTo('design');
       const viewers = ['ada', 'grace', 'linus', 'noor'];

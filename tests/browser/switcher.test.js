@@ -57,6 +57,7 @@ describe('keyboard and notifications', { timeout: 120_000 }, () => {
     await server?.close();
   });
 
+  /** Opens a browser. Each test has names of its own: one stays taken for a while after its page was closed. */
   async function visit(options) {
     const person = await Person.open(browser, server, options);
     people.push(person);
@@ -115,109 +116,109 @@ describe('keyboard and notifications', { timeout: 120_000 }, () => {
     });
 
     test('is_a_combobox_whose_arrows_choose_and_whose_enter_opens', async () => {
-      const ada = await (await visit()).enter('ada', 'one');
-      for (const name of ['two', 'three']) await ada.goTo(name);
-      await ada.page.keyboard.press('Control+k');
-      await ada.page.getByText('you are here').waitFor();
-      assert.equal(await chosen(ada), 'two');
-      await ada.page.keyboard.press('ArrowDown');
-      assert.equal(await chosen(ada), 'one');
-      await ada.page.keyboard.press('ArrowUp');
-      await ada.page.keyboard.press('ArrowUp');
-      const last = await optionsOf(ada).last().evaluate((option) => option.dataset.room);
-      assert.equal(await chosen(ada), last, 'from the first up is the last');
-      await ada.page.keyboard.type('ne');
-      assert.equal(await chosen(ada), 'one');
-      await ada.page.keyboard.press('Home');
-      await ada.page.keyboard.type('o');
-      assert.equal(await inputOf(ada).inputValue(), 'one', 'Home is a key of the text');
-      await ada.page.keyboard.press('Enter');
-      await room(ada, 'one');
-      assert.equal(await ada.page.evaluate(() => document.activeElement.id), 'text');
+      const cleo = await (await visit()).enter('cleo', 'one');
+      for (const name of ['two', 'three']) await cleo.goTo(name);
+      await cleo.page.keyboard.press('Control+k');
+      await cleo.page.getByText('you are here').waitFor();
+      assert.equal(await chosen(cleo), 'two');
+      await cleo.page.keyboard.press('ArrowDown');
+      assert.equal(await chosen(cleo), 'one');
+      await cleo.page.keyboard.press('ArrowUp');
+      await cleo.page.keyboard.press('ArrowUp');
+      const last = await optionsOf(cleo).last().evaluate((option) => option.dataset.room);
+      assert.equal(await chosen(cleo), last, 'from the first up is the last');
+      await cleo.page.keyboard.type('ne');
+      assert.equal(await chosen(cleo), 'one');
+      await cleo.page.keyboard.press('Home');
+      await cleo.page.keyboard.type('o');
+      assert.equal(await inputOf(cleo).inputValue(), 'one', 'Home is a key of the text');
+      await cleo.page.keyboard.press('Enter');
+      await room(cleo, 'one');
+      assert.equal(await cleo.page.evaluate(() => document.activeElement.id), 'text');
     });
 
     test('finds_the_servers_rooms_and_joins_what_is_typed', async () => {
-      const bob = await (await visit()).enter('bob', 'gardening');
-      await bob.say('something said');
-      await bob.sees('something said');
-      const ada = await (await visit()).enter('ada', 'home');
-      await ada.page.keyboard.press('Control+k');
-      await ada.page.getByRole('option', { name: '#gardening 1 member' }).waitFor();
-      await ada.page.keyboard.type('#garden');
-      assert.deepEqual(await optionsOf(ada).evaluateAll((all) => all.map((option) => option.firstChild.textContent)), ['#gardening', 'Join #garden']);
-      await ada.page.keyboard.press('Enter');
-      await ada.sees('something said');
-      await ada.page.keyboard.press('Control+k');
-      await ada.page.keyboard.type('garden');
-      await ada.page.keyboard.press('ArrowUp');
-      await ada.page.keyboard.press('Enter');
-      await room(ada, 'garden');
+      const gus = await (await visit()).enter('gus', 'gardening');
+      await gus.say('something said');
+      await gus.sees('something said');
+      const finn = await (await visit()).enter('finn', 'home');
+      await finn.page.keyboard.press('Control+k');
+      await finn.page.getByRole('option', { name: '#gardening 1 member' }).waitFor();
+      await finn.page.keyboard.type('#garden');
+      assert.deepEqual(await optionsOf(finn).evaluateAll((all) => all.map((option) => option.firstChild.textContent)), ['#gardening', 'Join #garden']);
+      await finn.page.keyboard.press('Enter');
+      await finn.sees('something said');
+      await finn.page.keyboard.press('Control+k');
+      await finn.page.keyboard.type('garden');
+      await finn.page.keyboard.press('ArrowUp');
+      await finn.page.keyboard.press('Enter');
+      await room(finn, 'garden');
     });
 
     test('keeps_what_is_chosen_when_the_servers_rooms_come_late', async () => {
-      const ada = await visit();
+      const lara = await visit();
       let answer;
       const asked = new Promise((resolve) => {
-        ada.page.route('**/api/rooms', (route) => {
+        lara.page.route('**/api/rooms', (route) => {
           answer = (rooms) => route.fulfill({ json: rooms });
           resolve();
         });
       });
-      await ada.enter('ada', 'home');
-      await ada.page.keyboard.press('Control+k');
-      await ada.page.keyboard.type('late');
+      await lara.enter('lara', 'home');
+      await lara.page.keyboard.press('Control+k');
+      await lara.page.keyboard.type('late');
       await asked;
       await answer([{ room: 'lately', members: 3 }]);
-      await ada.page.getByRole('option', { name: '#lately 3 members' }).waitFor();
-      assert.equal(await chosen(ada), 'late');
-      await ada.page.keyboard.press('Enter');
-      await room(ada, 'late');
+      await lara.page.getByRole('option', { name: '#lately 3 members' }).waitFor();
+      assert.equal(await chosen(lara), 'late');
+      await lara.page.keyboard.press('Enter');
+      await room(lara, 'late');
     });
 
     test('works_without_the_servers_list_and_shows_unread_counts_as_they_come', async () => {
-      const ada = await visit();
-      await ada.page.route('**/api/rooms', (route) => route.fulfill({ status: 401, contentType: 'text/html', body: '<p>no' }));
-      await ada.enter('ada', 'quiet');
-      await ada.goTo('home');
-      ada.complaints.length = 0; // the browser's own about the 401
-      const bob = await (await visit()).enter('bob', 'quiet');
-      await ada.page.keyboard.press('Control+k');
-      await bob.say('psst');
-      await ada.page.getByRole('option', { name: '#quiet 1 unread' }).click();
-      await ada.sees('psst');
-      ada.complaints.length = 0;
+      const uma = await visit();
+      await uma.page.route('**/api/rooms', (route) => route.fulfill({ status: 401, contentType: 'text/html', body: '<p>no' }));
+      await uma.enter('uma', 'quiet');
+      await uma.goTo('home');
+      uma.complaints.length = 0; // the browser's own about the 401
+      const vic = await (await visit()).enter('vic', 'quiet');
+      await uma.page.keyboard.press('Control+k');
+      await vic.say('psst');
+      await uma.page.getByRole('option', { name: '#quiet 1 unread' }).click();
+      await uma.sees('psst');
+      uma.complaints.length = 0;
     });
 
     test('is_a_sheet_on_a_phone_with_targets_for_thumbs', async () => {
       const phone = { viewport: { width: 375, height: 700 }, hasTouch: true, isMobile: true };
-      const ada = await (await visit(phone)).enter('ada', 'a-room-with-quite-a-long-name-that-has-to-be-cut-somewhere');
-      await ada.page.getByRole('button', { name: 'Rooms' }).tap();
-      const find = ada.page.getByRole('button', { name: 'Find or join a room' });
+      const phia = await (await visit(phone)).enter('phia', 'a-room-with-quite-a-long-name-that-has-to-be-cut-somewhere');
+      await phia.page.getByRole('button', { name: 'Rooms' }).tap();
+      const find = phia.page.getByRole('button', { name: 'Find or join a room' });
       assert.equal(await find.locator('kbd').isVisible(), false);
       await find.tap();
-      await optionsOf(ada).first().waitFor();
-      const boxes = await ada.page.locator('#switcher, #switcher :is(input, button, li)').evaluateAll((all) => all.map((each) => each.getBoundingClientRect().toJSON()));
+      await optionsOf(phia).first().waitFor();
+      const boxes = await phia.page.locator('#switcher, #switcher :is(input, button, li)').evaluateAll((all) => all.map((each) => each.getBoundingClientRect().toJSON()));
       assert.deepEqual([boxes[0].left, boxes[0].top, boxes[0].width], [0, 0, 375]);
       assert.deepEqual(boxes.filter(({ width, height, right }) => width < 44 || height < 44 || right > 375), []);
       // Escape, or what a phone has in its place, closes the sheet alone: the drawer that it came from is still there.
-      await ada.page.keyboard.press('Escape');
-      await inputOf(ada).waitFor({ state: 'hidden' });
-      assert.equal(await ada.page.evaluate(() => document.activeElement.id), 'find');
+      await phia.page.keyboard.press('Escape');
+      await inputOf(phia).waitFor({ state: 'hidden' });
+      assert.equal(await phia.page.evaluate(() => document.activeElement.id), 'find');
       await find.tap();
-      await inputOf(ada).fill('elsewhere');
-      await ada.page.getByRole('option', { name: 'Join #elsewhere' }).tap();
-      await room(ada, 'elsewhere');
-      await ada.page.locator('#backdrop').waitFor({ state: 'hidden' });
+      await inputOf(phia).fill('elsewhere');
+      await phia.page.getByRole('option', { name: 'Join #elsewhere' }).tap();
+      await room(phia, 'elsewhere');
+      await phia.page.locator('#backdrop').waitFor({ state: 'hidden' });
     });
 
     test('remembers_the_order_of_visits', async () => {
-      const ada = await (await visit()).enter('ada', 'one');
-      for (const name of ['two', 'three', 'one']) await ada.goTo(name);
-      await ada.page.reload();
-      await ada.connected();
-      await ada.page.keyboard.press('Control+k');
-      await ada.page.getByText('you are here').waitFor();
-      const names = await optionsOf(ada).evaluateAll((all) => all.map((option) => option.dataset.room));
+      const rhea = await (await visit()).enter('rhea', 'one');
+      for (const name of ['two', 'three', 'one']) await rhea.goTo(name);
+      await rhea.page.reload();
+      await rhea.connected();
+      await rhea.page.keyboard.press('Control+k');
+      await rhea.page.getByText('you are here').waitFor();
+      const names = await optionsOf(rhea).evaluateAll((all) => all.map((option) => option.dataset.room));
       assert.deepEqual(names.slice(0, 3), ['three', 'two', 'one']);
     });
   });
@@ -260,103 +261,103 @@ describe('keyboard and notifications', { timeout: 120_000 }, () => {
     };
 
     test('ask_for_nothing_until_a_person_turns_them_on', async () => {
-      const ada = await watched('ada', 'granted');
-      const bob = await (await visit()).enter('bob', 'news');
-      await ada.goTo('elsewhere');
-      await bob.say('ada?');
-      await ada.page.locator('#room-list .badge').getByText('1').waitFor();
-      assert.deepEqual([await ada.page.evaluate(() => window.asked), await told(ada)], [0, []]);
-      assert.equal(await toggleOf(ada).getAttribute('aria-pressed'), 'false');
-      await turnOn(ada);
-      assert.equal(await ada.page.evaluate(() => window.asked), 1);
-      await ada.page.keyboard.press('Enter');
-      await ada.page.locator('#notify[aria-pressed=false]').waitFor();
-      assert.equal(await ada.page.evaluate(() => window.asked), 1);
+      const anna = await watched('anna', 'granted');
+      const ben = await (await visit()).enter('ben', 'news');
+      await anna.goTo('elsewhere');
+      await ben.say('anna?');
+      await anna.page.locator('#room-list .badge').getByText('1').waitFor();
+      assert.deepEqual([await anna.page.evaluate(() => window.asked), await told(anna)], [0, []]);
+      assert.equal(await toggleOf(anna).getAttribute('aria-pressed'), 'false');
+      await turnOn(anna);
+      assert.equal(await anna.page.evaluate(() => window.asked), 1);
+      await anna.page.keyboard.press('Enter');
+      await anna.page.locator('#notify[aria-pressed=false]').waitFor();
+      assert.equal(await anna.page.evaluate(() => window.asked), 1);
     });
 
     test('tell_of_ones_name_in_rooms_one_does_not_look_at_and_of_nothing_else', async () => {
-      const ada = await watched('ada', 'granted');
-      const bob = await (await visit()).enter('bob', 'news');
-      await bob.say('ada, before');
-      await ada.sees('ada, before');
-      await turnOn(ada);
-      await bob.say('ada, in view');
-      await ada.sees('ada, in view');
-      await ada.goTo('elsewhere');
-      await bob.say('Canada');
-      await bob.say('are you there, Ada?');
-      await ada.page.waitForFunction(() => window.told.length > 0);
-      assert.deepEqual(await told(ada), [{ title: 'bob in #news', body: 'are you there, Ada?', tag: 'roomlog news' }]);
+      const tess = await watched('tess', 'granted');
+      const dan = await (await visit()).enter('dan', 'news');
+      await dan.say('tess, before');
+      await tess.sees('tess, before');
+      await turnOn(tess);
+      await dan.say('tess, in view');
+      await tess.sees('tess, in view');
+      await tess.goTo('elsewhere');
+      await dan.say('Contessa');
+      await dan.say('are you there, Tess?');
+      await tess.page.waitForFunction(() => window.told.length > 0);
+      assert.deepEqual(await told(tess), [{ title: 'dan in #news', body: 'are you there, Tess?', tag: 'roomlog news' }]);
       // What a person clicks on opens the room; the notification goes.
-      await ada.page.evaluate(() => window.told[0].onclick());
-      await room(ada, 'news');
-      assert.equal(await ada.page.evaluate(() => window.told[0].isClosed), true);
+      await tess.page.evaluate(() => window.told[0].onclick());
+      await room(tess, 'news');
+      assert.equal(await tess.page.evaluate(() => window.told[0].isClosed), true);
       // The same room on a page that is not looked at.
-      await ada.page.evaluate(() => {
+      await tess.page.evaluate(() => {
         Object.defineProperty(document, 'visibilityState', { configurable: true, get: () => 'hidden' });
         document.dispatchEvent(new Event('visibilitychange'));
       });
-      await ada.say('me, ada');
-      await ada.sees('me, ada');
-      await bob.say('ADA!');
-      await ada.page.waitForFunction(() => window.told.length > 1);
-      assert.deepEqual((await told(ada)).slice(1).map(({ body }) => body), ['ADA!']);
-      await ada.page.evaluate(() => {
+      await tess.say('me, tess');
+      await tess.sees('me, tess');
+      await dan.say('TESS!');
+      await tess.page.waitForFunction(() => window.told.length > 1);
+      assert.deepEqual((await told(tess)).slice(1).map(({ body }) => body), ['TESS!']);
+      await tess.page.evaluate(() => {
         delete document.visibilityState;
         document.dispatchEvent(new Event('visibilitychange'));
       });
-      await ada.page.waitForFunction(() => window.told[1].isClosed, null, { polling: 'raf' });
+      await tess.page.waitForFunction(() => window.told[1].isClosed, null, { polling: 'raf' });
     });
 
     test('stay_on_across_a_reload_and_tell_nothing_of_what_is_replayed', async () => {
-      const ada = await watched('ada', 'granted');
-      await turnOn(ada);
-      await ada.goTo('elsewhere');
-      const bob = await (await visit()).enter('bob', 'news');
-      await ada.context.setOffline(true);
+      const stella = await watched('stella', 'granted');
+      await turnOn(stella);
+      await stella.goTo('elsewhere');
+      const sam = await (await visit()).enter('sam', 'news');
+      await stella.context.setOffline(true);
       await server.stop('SIGTERM');
-      await ada.page.locator('#banner').waitFor();
+      await stella.page.locator('#banner').waitFor();
       await server.start();
-      await bob.page.evaluate(() => document.querySelector('#retry').click());
-      await bob.connected();
-      await bob.say('ada, while away');
-      await bob.sees('ada, while away');
-      await ada.context.setOffline(false);
-      await ada.page.locator('#room-list .badge').getByText('1').waitFor();
-      assert.deepEqual(await told(ada), []);
-      await ada.page.evaluate(() => Notification.requestPermission()); // the stub forgets, a browser does not
-      await ada.page.reload();
-      await ada.connected();
-      await ada.page.evaluate(() => Notification.requestPermission());
-      await bob.say('ada, now');
-      await ada.page.waitForFunction(() => window.told.length === 1);
-      assert.equal((await told(ada))[0].body, 'ada, now');
+      await sam.page.evaluate(() => document.querySelector('#retry').click());
+      await sam.connected();
+      await sam.say('stella, while away');
+      await sam.sees('stella, while away');
+      await stella.context.setOffline(false);
+      await stella.page.locator('#room-list .badge').getByText('1').waitFor();
+      assert.deepEqual(await told(stella), []);
+      await stella.page.evaluate(() => Notification.requestPermission()); // the stub forgets, a browser does not
+      await stella.page.reload();
+      await stella.connected();
+      await stella.page.evaluate(() => Notification.requestPermission());
+      await sam.say('stella, now');
+      await stella.page.waitForFunction(() => window.told.length === 1);
+      assert.equal((await told(stella))[0].body, 'stella, now');
     });
 
     test('say_why_they_are_off_when_the_browser_refuses', async () => {
-      const ada = await watched('ada', 'denied');
-      await toggleOf(ada).click();
-      await ada.page.getByRole('alert').getByText('blocks notifications').waitFor();
-      assert.equal(await toggleOf(ada).getAttribute('aria-pressed'), 'false');
+      const wanda = await watched('wanda', 'denied');
+      await toggleOf(wanda).click();
+      await wanda.page.getByRole('alert').getByText('blocks notifications').waitFor();
+      assert.equal(await toggleOf(wanda).getAttribute('aria-pressed'), 'false');
     });
 
     test('have_no_toggle_where_there_are_none', async () => {
-      const ada = await visit();
-      await ada.page.addInitScript(() => delete window.Notification);
-      await ada.page.reload();
-      await ada.enter('ada', 'news');
-      assert.equal(await toggleOf(ada).isVisible(), false);
+      const hana = await visit();
+      await hana.page.addInitScript(() => delete window.Notification);
+      await hana.page.reload();
+      await hana.enter('hana', 'news');
+      assert.equal(await toggleOf(hana).isVisible(), false);
     });
   });
 
   describe('tab', () => {
     test('goes_through_the_names_that_match_and_back', async () => {
-      const ada = await (await visit()).enter('ada', 'names');
+      const nora = await (await visit()).enter('nora', 'names');
       for (const name of ['bob', 'Bea']) await (await visit()).enter(name, 'names');
-      for (const name of ['bob', 'Bea']) await ada.page.locator('#people-list').getByText(name).waitFor();
-      const box = textOf(ada);
+      for (const name of ['bob', 'Bea']) await nora.page.locator('#people-list').getByText(name).waitFor();
+      const box = textOf(nora);
       const after = async (key) => {
-        await ada.page.keyboard.press(key);
+        await nora.page.keyboard.press(key);
         return box.inputValue();
       };
       await box.pressSequentially('b');
@@ -374,28 +375,28 @@ describe('keyboard and notifications', { timeout: 120_000 }, () => {
     });
 
     test('moves_on_when_no_name_matches_or_a_round_is_ended', async () => {
-      const ada = await (await visit()).enter('ada', 'names');
-      for (const name of ['bob', 'bea']) await (await visit()).enter(name, 'names');
-      for (const name of ['bob', 'bea']) await ada.page.locator('#people-list').getByText(name).waitFor();
-      const box = textOf(ada);
+      const ida = await (await visit()).enter('ida', 'more-names');
+      for (const name of ['kai', 'kurt']) await (await visit()).enter(name, 'more-names');
+      for (const name of ['kai', 'kurt']) await ida.page.locator('#people-list').getByText(name).waitFor();
+      const box = textOf(ida);
       const leaves = async (key) => {
-        await ada.page.keyboard.press(key);
-        const id = await ada.page.evaluate(() => document.activeElement.id);
+        await ida.page.keyboard.press(key);
+        const id = await ida.page.evaluate(() => document.activeElement.id);
         await box.focus();
         return id !== 'text';
       };
       assert.ok(await leaves('Tab'), 'an empty text');
-      await box.pressSequentially('ad');
+      await box.pressSequentially('id');
       assert.ok(await leaves('Tab'), 'one’s own name is no completion');
       await box.fill('');
-      await box.pressSequentially('b');
+      await box.pressSequentially('k');
       assert.ok(await leaves('Shift+Tab'), 'nothing to go back from');
       await box.press('End');
       assert.ok(!(await leaves('Tab')), 'a completion');
       await box.press('Escape');
       assert.ok(await leaves('Tab'), 'ended');
       await box.fill('');
-      await box.pressSequentially('bo');
+      await box.pressSequentially('ka');
       assert.ok(!(await leaves('Tab')), 'a completion');
       assert.ok(await leaves('Tab'), 'there is no other');
     });
