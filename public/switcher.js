@@ -9,40 +9,35 @@ import { sigilOf, titleOf } from './room.js';
 import { store } from './store.js';
 
 const VISITS = 'roomlog.visits';
-const NEVER = 1e9; // an age older than that of any visit
 
-/** What is typed, as {sigil, wanted}: `#` asks for rooms only, `@` for people only. */
-const asked = (typed) => /^(?<sigil>[#@]?)\s*(?<wanted>.*)$/s.exec(typed.trim()).groups;
-
-/** How well `title` matches, 0 best: the same, its beginning, the beginning of a word in it, any part; Infinity: not. */
-function rankOf(title, sought) {
-  const at = title.toLowerCase().indexOf(sought);
-  if (at < 0) return Infinity;
-  if (at === 0) return title.length === sought.length ? 0 : 1;
+/** How well a title matches that holds what is sought at `at`: 0 the same, 1 its beginning, 2 that of a word in it, 3. */
+function rankOf({ title, at, end }) {
+  if (at === 0) return end < title.length ? 1 : 0;
   return /[\p{L}\p{N}]/u.test(title[at - 1]) ? 3 : 2;
 }
 
 /**
  * The rooms to choose from, best first: own ones by their last visit, then those `listed` by the server, then the one
- * that was typed. While nothing is typed, the room one is in comes last of one's own: there is no need to go there.
+ * that was typed. `#` asks for rooms only, `@` for people only. While nothing is typed, the room one is in comes last of
+ * one's own: there is no need to go there. What matched stands from `at` to `end` in the title.
  */
 export function choices({ rooms, active, visits, listed, typed }) {
-  const { sigil, wanted } = asked(typed);
-  const age = ({ name }) => {
-    if (name === active && !wanted) return NEVER + 1;
-    return visits.includes(name) ? visits.indexOf(name) : NEVER;
-  };
+  const [, sigil, wanted] = /^([#@]?)\s*(.*)$/s.exec(typed.trim());
+  const age = ({ name }) => (name === active && !wanted ? Infinity : visits.indexOf(name) >>> 0); // never: −1, thus huge
   const own = [...rooms.values()].sort((a, b) => age(a) - age(b));
   const others = listed.filter(({ room }) => !rooms.has(room)).sort((a, b) => b.members - a.members);
   const found = [
     ...own.map((room) => ({ name: room.name, sigil: sigilOf(room), title: titleOf(room), unread: room.unread, isHere: room.name === active })),
     ...others.map(({ room, members }) => ({ name: room, sigil: '#', title: room, members })),
   ]
-    .map((choice) => ({ ...choice, rank: sigil && sigil !== choice.sigil ? Infinity : rankOf(choice.title, wanted.toLowerCase()) }))
-    .filter(({ rank }) => rank < Infinity)
-    .sort((a, b) => a.rank - b.rank);
+    .map((choice) => {
+      const at = choice.title.toLowerCase().indexOf(wanted.toLowerCase());
+      return { ...choice, at, end: at + wanted.length };
+    })
+    .filter((choice) => choice.at >= 0 && (!sigil || sigil === choice.sigil))
+    .sort((a, b) => rankOf(a) - rankOf(b));
   const isNew = wanted && sigil !== '@' && !found.some(({ name }) => name === wanted);
-  return isNew ? [...found, { name: wanted, sigil: '#', title: wanted, isNew }] : found;
+  return isNew ? [...found, { name: wanted, sigil: '#', title: wanted, at: 0, end: 0, isNew }] : found;
 }
 
 export class Switcher {
@@ -84,15 +79,13 @@ export class Switcher {
     this.list();
   }
 
-  /** Asks for the server's rooms. Without them one can still go to any room, so a failure is not worth a word. */
   async list() {
     try {
       const response = await fetch('api/rooms');
-      if (!response.ok) return;
-      this.listed = await response.json();
+      if (response.ok) this.listed = await response.json();
       this.draw();
     } catch {
-      // as above
+      // One can still go to any room.
     }
   }
 
@@ -138,12 +131,7 @@ export class Switcher {
     const input = ui['switcher-input'];
     this.choices = choices({ rooms, active, visits: this.visits, listed, typed: input.value });
     if (!this.choices.some(({ name }) => name === this.chosen)) this.chosen = this.choices[0]?.name ?? null;
-    const sought = asked(input.value).wanted.toLowerCase();
-    const items = this.choices.map((choice) => ({
-      key: choice.name,
-      sign: JSON.stringify([choice, sought]),
-      build: () => this.option(choice, sought),
-    }));
+    const items = this.choices.map((choice) => ({ key: choice.name, sign: JSON.stringify(choice), build: () => this.option(choice) }));
     reconcile(ui['switcher-list'], items, this.cache);
     let current = '';
     this.choices.forEach(({ name }, index) => {
@@ -154,19 +142,11 @@ export class Switcher {
     });
     input.ariaExpanded = String(items.length > 0);
     input.setAttribute('aria-activedescendant', current);
-    ui['switcher-none'].hidden = items.length > 0;
   }
 
-  option({ name, sigil, title, unread, members, isHere, isNew }, sought) {
-    const at = isNew ? 0 : title.toLowerCase().indexOf(sought);
-    const end = isNew ? 0 : at + sought.length;
-    const label = make('span', 'label', [
-      isNew ? 'Join ' : null,
-      make('span', 'sigil', sigil),
-      title.slice(0, at),
-      make('b', '', title.slice(at, end)),
-      title.slice(end),
-    ]);
+  option({ name, sigil, title, at, end, unread, members, isHere, isNew }) {
+    const parts = [make('span', 'sigil', sigil), title.slice(0, at), make('b', '', title.slice(at, end)), title.slice(end)];
+    const label = make('span', 'label', isNew ? ['Join ', ...parts] : parts);
     const size = members === undefined ? '' : `${members} ${members === 1 ? 'member' : 'members'}`;
     const note = unread
       ? make('span', 'badge', [unread > 99 ? '99+' : String(unread), make('span', 'hidden', ' unread')])

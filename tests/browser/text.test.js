@@ -92,8 +92,6 @@ describe('mentions', () => {
   });
 
   it('are_told_apart_from_the_text_around_them', () => {
-    assert.deepEqual(mentioned('@ada, ada or adam', 'ada').map(({ kind, text }) => [kind, text]), [
-      ['mention', '@ada'], ['text', ', '], ['mention', 'ada'], ['text', ' or adam'],
-    ]);
+    assert.deepEqual(mentioned('@ada, ada or adam', 'ada'), ['', '@ada', ', ', 'ada', ' or adam']);
   });
 });
