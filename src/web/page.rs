@@ -15,7 +15,7 @@ pub(super) struct Asset {
     embedded: &'static [u8],
 }
 
-static ASSETS: [Asset; 13] = [
+static ASSETS: [Asset; 16] = [
     Asset {
         path: "/",
         file: "index.html",
@@ -87,6 +87,24 @@ static ASSETS: [Asset; 13] = [
         file: "timeline.js",
         content_type: "text/javascript; charset=utf-8",
         embedded: include_bytes!("../../public/timeline.js"),
+    },
+    Asset {
+        path: "/account.js",
+        file: "account.js",
+        content_type: "text/javascript; charset=utf-8",
+        embedded: include_bytes!("../../public/account.js"),
+    },
+    Asset {
+        path: "/api.js",
+        file: "api.js",
+        content_type: "text/javascript; charset=utf-8",
+        embedded: include_bytes!("../../public/api.js"),
+    },
+    Asset {
+        path: "/tools.js",
+        file: "tools.js",
+        content_type: "text/javascript; charset=utf-8",
+        embedded: include_bytes!("../../public/tools.js"),
     },
     Asset {
         path: "/style.css",
