@@ -550,7 +550,10 @@ export class Session {
     if (this.isConnected) return undefined; // a change of name; the rooms stay as they are
     this.link = { phase: 'connected', since: now };
     if (this.isAway) this.command({ type: 'status', status: 'away' });
-    for (const room of this.rooms.values()) this.enter(room);
+    for (const room of this.rooms.values()) {
+      this.enter(room);
+      this.pump(room, now);
+    }
     return this.command({ type: 'ping', timestamp: now });
   }
 
