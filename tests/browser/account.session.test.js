@@ -170,6 +170,15 @@ describe('private conversations', () => {
     }
   });
 
+  it('conversation_that_began_during_an_outage_is_unread', () => {
+    const desk = account();
+    desk.session.closed(1006, '', 0);
+    desk.session.tick(500);
+    desk.session.opened(500);
+    logIn(desk, { direct: [{ room: dm, user: 'bob' }] });
+    assert.equal(desk.session.rooms.get(dm).read, 0);
+  });
+
   it('first_own_word_finds_the_log_that_holds_it', () => {
     const desk = account();
     desk.session.drain();
@@ -257,6 +266,15 @@ describe('private conversations', () => {
     desk.answer('presence', { room: 'general', users: [{ user: 'bob', status: 'away' }], count: 1 });
     desk.session.talkTo('bob');
     assert.deepEqual([...desk.session.membersOf(desk.session.room)], [['alice', 'online'], ['bob', 'away']]);
+  });
+});
+
+describe('unsent', () => {
+  it('what_somebody_else_could_not_send_is_not_sent_in_ones_own_name', () => {
+    const saved = { user: 'alice', rooms: [{ name: 'general' }] };
+    const entry = { room: 'general', nonce: 'n', content: 'x', at: 0, state: 'waiting' };
+    const desk = new Desk({ saved, unsent: [{ ...entry, user: 'bob' }] });
+    assert.deepEqual(desk.session.room.outbox, []);
   });
 });
 
