@@ -8,12 +8,14 @@
  *   app.js       the socket, the timers, the storage: carries out what the session asks for
  */
 
+import { api } from './api.js';
 import { Composer } from './composer.js';
+import { Account } from './account.js';
 import { Door } from './door.js';
 import { Notifier } from './notify.js';
 import { Session } from './session.js';
 import { Sidebar } from './sidebar.js';
-import { store } from './store.js';
+import { store, Unsent } from './store.js';
 import { Switcher } from './switcher.js';
 import { Timeline } from './timeline.js';
 
@@ -25,13 +27,15 @@ class Page {
     const tab = store.read(sessionStorage);
     // A duplicated tab copies this storage; what is taken out cannot be used twice.
     store.clear(sessionStorage);
-    this.session = new Session({ saved: store.read(localStorage), tab });
+    this.unsent = new Unsent(localStorage);
+    this.session = new Session({ saved: store.read(localStorage), tab, unsent: this.unsent.load() });
     this.socket = null;
     this.isDirty = false;
     this.timeline = new Timeline(this);
     this.sidebar = new Sidebar(this);
     this.composer = new Composer(this, tab.drafts);
     this.door = new Door(this);
+    this.account = new Account(this);
     this.switcher = new Switcher(this);
     this.notifier = new Notifier(this);
     this.listen();
@@ -41,8 +45,8 @@ class Page {
     const { session } = this;
     const wanted = this.hashRoom();
     if (wanted && session.user) session.join(wanted, Date.now());
-    if (session.user && session.rooms.size) session.start(session.user, Date.now());
-    else this.door.open(null);
+    if (session.user && session.rooms.size) session.start(session.user, Date.now(), session.token);
+    else this.door.open('guest');
     this.after();
   }
 
@@ -60,6 +64,7 @@ class Page {
   }
 
   after() {
+    this.unsent.sync(this.session.unsent());
     for (const effect of this.session.drain()) this.carryOut(effect);
     clearTimeout(this.timer);
     const wait = this.session.wakeAt() - Date.now();
@@ -72,8 +77,24 @@ class Page {
     else if ('connect' in effect) this.connect(effect.connect);
     else if ('disconnect' in effect) this.drop();
     else if ('notice' in effect) this.composer.notice(effect.notice);
+    else if ('askName' in effect) this.door.open('guest', effect.askName);
+    else if ('askLogin' in effect) this.door.open('login', effect.askLogin);
     else if ('news' in effect) this.notifier.onNews(effect.news);
-    else this.door.open(effect.askName);
+    else this.tell(effect);
+  }
+
+  /** Tells the server over HTTP. What fails here is asked again with the next connection. */
+  async tell({ keep, forget, revoke }) {
+    const { token } = this.session;
+    try {
+      if (revoke) await api.logout(revoke);
+      else if (forget !== undefined) await api.forget(token, forget);
+      else await api.keep(token, keep);
+    } catch {
+      return;
+    }
+    if (keep !== undefined) this.act((session) => session.kept(keep));
+    if (forget !== undefined) this.act((session) => session.forgotten(forget));
   }
 
   connect(token) {
@@ -155,7 +176,15 @@ class Page {
   }
 
   enter(name) {
-    this.act((session, now) => session.join(name, now));
+    this.turnTo((session, now) => session.join(name, now));
+  }
+
+  talkTo(user) {
+    this.turnTo((session) => session.talkTo(user));
+  }
+
+  turnTo(input) {
+    this.act(input);
     this.sidebar.closeDrawer();
     this.ui.text.focus();
   }

@@ -14,10 +14,12 @@ export class Composer {
     const { ui } = this;
     this.drafts = new Map(Object.entries(drafts ?? {}));
     this.room = null; // whose draft is in the box
+    this.editing = null; // the number of the message that is being edited; its draft stays where it is
     this.round = null; // {names, start, suffix, index, value, end}: the names that Tab goes through, and what it left
     page.on(ui.composer, 'submit', (event) => this.onSend(event));
     page.on(ui.text, 'keydown', (event) => this.onTextKey(event));
     page.on(ui.text, 'input', () => this.onText());
+    page.on(ui['edit-cancel'], 'click', () => this.endEdit());
   }
 
   onSend(event) {
@@ -30,16 +32,44 @@ export class Composer {
       this.notice(refusal);
       return;
     }
+    if (this.editing !== null) {
+      const target = this.editing;
+      this.endEdit();
+      this.page.act((_, now) => session.edit(session.active, target, content, now));
+      return;
+    }
     this.setText('');
     this.page.timeline.follow();
     this.page.act((_, now) => session.send(session.active, content, now));
     ui.text.focus();
   }
 
+  startEdit({ sequence, content }) {
+    this.editing = sequence;
+    this.setText(content);
+    this.ui.text.focus();
+  }
+
+  endEdit() {
+    this.editing = null;
+    this.setText(this.drafts.get(this.room) ?? '');
+    this.ui.text.focus();
+  }
+
+  /** The last message of one's own that can be edited. */
+  editLast() {
+    const { session } = this;
+    const message = session.room?.log.findLast((other) => !other.kind && session.may('edit', session.room, other));
+    if (message) this.startEdit(message);
+    return Boolean(message);
+  }
+
   onTextKey(event) {
     // While an input method composes, Enter chooses a candidate (keyCode 229 in browsers that end composition first).
     const isComposing = event.isComposing || event.keyCode === 229;
     if (event.key === 'Enter' && !event.shiftKey && !isComposing) this.onSend(event);
+    if (event.key === 'Escape' && this.editing !== null) this.endEdit();
+    if (event.key === 'ArrowUp' && !this.ui.text.value && this.editLast()) event.preventDefault();
     // Escape ends a round of names, so that Tab moves on.
     if (event.key === 'Escape') this.round = null;
     if (event.key === 'Tab' && !isComposing && this.complete(event.shiftKey ? -1 : 1)) event.preventDefault();
@@ -64,23 +94,29 @@ export class Composer {
     const { room, user } = this.session;
     const [whole, sign, word] = /(@?)([^\s@]*)$/u.exec(head);
     const isMatch = (name) => whole && name !== user && name.toLowerCase().startsWith(word.toLowerCase());
-    const names = [...(room?.members.keys() ?? [])].filter(isMatch).sort((a, b) => a.localeCompare(b));
+    const names = [...this.session.membersOf(room).keys()].filter(isMatch).sort((a, b) => a.localeCompare(b));
     const isAddress = !sign && /(^|\n)$/.test(head.slice(0, -whole.length));
     return { names, start: head.length - word.length, suffix: isAddress ? ': ' : ' ', index: -1 };
   }
 
   onText() {
     const { ui, session } = this;
-    this.drafts.set(session.active, ui.text.value);
+    this.keepDraft();
     this.fitText();
     this.page.act((_, now) => (ui.text.value ? session.typing(session.active, now) : session.stopTyping()));
   }
 
   setText(value) {
     this.ui.text.value = value;
-    if (value) this.drafts.set(this.session.active, value);
-    else this.drafts.delete(this.session.active);
+    this.keepDraft();
     this.fitText();
+  }
+
+  keepDraft() {
+    if (this.editing !== null) return;
+    const { value } = this.ui.text;
+    if (value) this.drafts.set(this.room, value);
+    else this.drafts.delete(this.room);
   }
 
   fitText() {
@@ -101,6 +137,7 @@ export class Composer {
     const { room } = session;
     if (this.room !== session.active) {
       this.room = session.active;
+      this.editing = null;
       this.setText(this.drafts.get(this.room) ?? '');
     }
     const users = [...(room?.typing.keys() ?? [])];
@@ -108,7 +145,8 @@ export class Composer {
     const typing = users.length ? `${who} ${users.length === 1 ? 'is' : 'are'} typing…` : '';
     if (ui.typing.textContent !== typing) ui.typing.textContent = typing;
     ui.text.disabled = !room;
-    ui.text.placeholder = room ? `Message #${room.name}` : 'Join a room to write';
+    ui.editing.hidden = this.editing === null;
+    ui.text.placeholder = !room ? 'Join a room to write' : room.peer === null ? `Message #${room.name}` : `Message ${room.peer}, privately`;
     const left = session.limits.contentBytes - contentBytes(ui.text.value);
     ui.left.textContent = left < 200 ? String(left) : '';
     ui.left.classList.toggle('over', left < 0);

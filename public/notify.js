@@ -4,11 +4,10 @@
  * Owns: the toggle, the browser's permission, which news are worth a notification. Must never know: where news come from.
  */
 
-import { titleOf } from './room.js';
 import { store } from './store.js';
 import { mentions } from './text.js';
 
-const SETTING = 'roomlog.notify';
+const SETTING = 'roomlog notify';
 const BODY_LENGTH = 200;
 
 export class Notifier {
@@ -42,8 +41,8 @@ export class Notifier {
 
   onNews({ room, message }) {
     const isSeen = document.visibilityState === 'visible' && room.name === this.session.active;
-    if (isSeen || !this.isOn || !(room.peer || mentions(message.content, this.session.user))) return;
-    const title = room.peer ? titleOf(room) : `${message.user} in #${room.name}`;
+    if (isSeen || !this.isOn || !(room.peer !== null || mentions(message.content, this.session.user))) return;
+    const title = room.peer ?? `${message.user} in #${room.name}`;
     try {
       const notification = new Notification(title, { body: message.content.slice(0, BODY_LENGTH), tag: `roomlog ${room.name}` });
       notification.onclick = () => this.onClick(room.name);

@@ -7,6 +7,9 @@
 const LOG_MAX = 5_000; // messages kept per room; older ones are read again from the server
 const ASIDES_MAX = 200; // announcements kept per room
 
+/** Begins the names of conversations that no log holds. No room can have such a name (PROTOCOL.md, "private"). */
+export const FLEETING = '@dm:~';
+
 /** The index of the first message in `log` whose sequence is at least `sequence`. */
 export function lowerBound(log, sequence) {
   let low = 0;
@@ -22,10 +25,6 @@ export function lowerBound(log, sequence) {
 /** An edit or a deletion: a place in the log, but no line of its own. */
 export const isChange = ({ kind }) => kind === 'edit' || kind === 'delete';
 
-/** What a room is called: a conversation of two, which has a `peer`, goes by the other one's name. */
-export const titleOf = (room) => room.peer ?? room.name;
-export const sigilOf = (room) => (room.peer ? '@' : '#');
-
 /**
  * One room as this client sees it.
  *
@@ -33,15 +32,17 @@ export const sigilOf = (room) => (room.peer ? '@' : '#');
  * retention that moved); an outbox entry is gone once the log holds its message.
  */
 export class Room {
-  constructor(name, { epoch = null, read = null } = {}) {
+  constructor(name, { epoch = null, read = null, peer = null, isKept = false } = {}) {
     this.name = name;
+    this.peer = peer; // the other one, if this is a private conversation
+    this.isKept = isKept; // the account knows that it is in this room
     this.phase = 'out'; // out → joining (join sent) → replaying (acknowledged) → live (caught up)
     this.epoch = epoch;
     this.floor = 1; // earliest sequence the server still holds
     this.log = [];
     this.asides = []; // announcements: not stored, not numbered, shown after the sequence they carry
     this.reset = null; // {after, reason}: why the log was started over
-    this.outbox = []; // {nonce, content, at, state: waiting|sent|acked|failed, sequence?, why?}
+    this.outbox = []; // {nonce, kind?, target?, content, at, state: waiting|sent|acked|failed, sequence?, why?}
     this.members = new Map(); // user → status
     this.count = 0;
     this.isPartial = false; // the server lists only some members of a large room
@@ -50,6 +51,20 @@ export class Room {
     this.marker = null; // the "new messages" line stands after this sequence
     this.reading = false; // someone looks at the end of this room
     this.askedBefore = null; // an older page was asked for, ending before this sequence
+  }
+
+  /** What to call it. */
+  get title() {
+    return this.peer ?? this.name;
+  }
+
+  get sigil() {
+    return this.peer === null ? '#' : '@';
+  }
+
+  /** Whether it is a conversation that no log holds: one of the two is a guest. Its numbers are this page's own. */
+  get isFleeting() {
+    return this.name.startsWith(FLEETING);
   }
 
   get first() {
@@ -78,6 +93,8 @@ export class Room {
     if (this.log.length > LOG_MAX) this.log.splice(0, LOG_MAX / 5);
     const own = this.outbox.findIndex((entry) => message.nonce !== undefined && entry.nonce === message.nonce);
     if (own >= 0) this.outbox.splice(own, 1);
+    // A deletion carries no nonce: whoever deletes it, it is done.
+    if (message.kind === 'delete') this.outbox = this.outbox.filter(({ target }) => target !== message.target);
     if (own >= 0 || this.reading) this.read = Math.max(this.read ?? 0, message.sequence);
     if (own >= 0) this.marker = null;
     else if (this.unread > 0 && (this.marker === null || this.read >= before)) this.marker = this.read;
@@ -95,7 +112,8 @@ export class Room {
   /** Merges a `history` frame: before the beginning if that was asked for, after the end, from scratch on `reset`. */
   merge({ messages, epoch, floor, head, reset }) {
     if (reset) this.startOver(reset, messages.length ? messages[0].sequence - 1 : head);
-    const unseen = this.read === null || (this.log.length === 0 && (epoch !== this.epoch || this.read > head));
+    const isOther = this.epoch !== null && epoch !== this.epoch;
+    const unseen = this.read === null || (this.log.length === 0 && (isOther || this.read > head));
     if (unseen) this.read = messages.length ? messages[messages.length - 1].sequence : head;
     this.epoch = epoch;
     this.floor = floor;
@@ -117,6 +135,11 @@ export class Room {
     for (const entry of this.outbox) if (entry.state === 'acked') entry.state = 'waiting';
   }
 
+  /** The change of a message that is on its way, if there is one. */
+  changeOf(sequence) {
+    return this.outbox.findLast(({ target }) => target === sequence);
+  }
+
   /** Takes acknowledged sends off the outbox once the log has passed them. */
   settle() {
     this.outbox = this.outbox.filter((entry) => entry.state !== 'acked' || entry.sequence > this.last);
@@ -124,6 +147,7 @@ export class Room {
 
   aside({ sequence, kind, content, subject, timestamp }) {
     const user = subject ?? null;
+    if (this.peer !== null) return; // the two are not members, they come and go elsewhere
     if (user !== null) this.setStatus(user, kind === 'leave' ? null : 'online');
     this.asides.push({ after: sequence ?? this.last, kind, user, content, timestamp });
     if (this.asides.length > ASIDES_MAX) this.asides.shift();

@@ -43,6 +43,11 @@ const RESETS = {
   ahead: 'The server’s log ends before what was shown here. Shown is what it holds now.',
 };
 
+function startText({ name, peer, isFleeting }) {
+  if (peer === null) return `This is where #${name} begins`;
+  return isFleeting ? `Only you and ${peer} see this, and nobody keeps it` : `Only you and ${peer} can read this`;
+}
+
 /** What to show of a room, row by row, without a DOM. Every row but a message breaks the grouping by sender. */
 class Rows {
   constructor(room, { from, self, now }) {
@@ -89,7 +94,8 @@ class Rows {
     if (isChange(message)) return;
     this.day(message.timestamp);
     const isHead = this.isHead(message.user, message.timestamp);
-    this.rows.push({ kind: 'message', key: message.sequence, message, isHead });
+    const change = this.room.changeOf(message.sequence);
+    this.rows.push({ kind: 'message', key: message.sequence, message, change, isHead });
     this.previous = message;
   }
 
@@ -105,7 +111,7 @@ class Rows {
 export function rowsOf(room, { from, to, isTail, self, now }) {
   const rows = new Rows(room, { from, self, now });
   const { log } = room;
-  if (from === 0 && room.first === 1) rows.breakWith({ kind: 'start', key: 'start' });
+  if (from === 0 && room.first === 1) rows.breakWith({ kind: 'start', key: 'start', text: startText(room) });
   if (from < to) rows.asides(log[from].sequence - 1);
   for (let index = from; index < to; index += 1) {
     rows.between(log[index - 1]?.sequence, log[index].sequence);
@@ -115,6 +121,6 @@ export function rowsOf(room, { from, to, isTail, self, now }) {
   if (!isTail) return rows.rows;
   if (!log.length) rows.between(undefined, Infinity);
   rows.asides(Infinity);
-  for (const entry of room.outbox) rows.pending(entry);
+  for (const entry of room.outbox) if (entry.target === undefined) rows.pending(entry);
   return rows.rows;
 }

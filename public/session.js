@@ -5,7 +5,7 @@
  * comes in, effects go out. Must never know: a socket, a clock, storage, the document; so the tests run it in Node.
  */
 
-import { Room, isChange } from './room.js';
+import { FLEETING, Room, isChange } from './room.js';
 
 const OLDER_LIMIT = 50; // messages asked for when scrolling up
 const BACKOFF_BASE_MS = 500;
@@ -17,6 +17,7 @@ const DEAD_AFTER_HEARTBEATS = 2.5;
 const TYPING_REPEAT_MS = 3_000;
 const TYPING_IDLE_MS = 4_000;
 const TYPING_SHOWN_MS = 7_000;
+const LOG_IN = 4500; // close code: only who logs in can come back
 
 /** Close codes after which coming back by itself cannot help (PROTOCOL.md, "Close codes"). */
 export const isTerminal = (code) =>
@@ -45,21 +46,25 @@ const randomNonce = () =>
  * Invariants: a room has at most one send in flight, so what was typed first is stored first; nothing is in flight
  * without a connection.
  *
- * Effects, taken with `drain`: {connect: session}, {send: frame}, {disconnect}, {notice}, {askName: why}, {news: {room,
- * message}}: somebody else said this just now; what a replay brings is no news.
+ * Effects, taken with `drain`: {connect: session}, {send: frame}, {disconnect}, {notice}, {askName: why}, {askLogin: why},
+ * {keep: room} and {forget: room} (the account is to know that it is in a room, or not any more), {revoke: token},
+ * {news: {room, message}} (somebody else said this just now; what a replay brings is no news).
  */
 export class Session {
-  constructor({ random = Math.random, nonce = randomNonce, saved = {}, tab = {} } = {}) {
+  constructor({ random = Math.random, nonce = randomNonce, saved = {}, tab = {}, unsent = [] } = {}) {
     this.random = random;
     this.nonce = nonce;
     this.user = saved.user ?? null; // the name wanted
+    this.token = saved.token ?? null; // proves that it is the account's; null for a guest
     this.held = null; // the name the server gave last
-    this.token = tab.session ?? null; // resumes name and rooms within the server's grace period
+    this.role = null; // the account's, once the server knows it
+    this.resume = tab.session ?? null; // brings back name and rooms within the server's grace period
     this.rooms = new Map();
     for (const room of saved.rooms ?? []) this.rooms.set(room.name, new Room(room.name, room));
-    for (const [name, outbox] of Object.entries(tab.outbox ?? {})) {
-      if (this.rooms.has(name)) this.rooms.get(name).outbox = outbox;
-    }
+    this.hasBeenHere = Boolean(saved.token); // what a returning account has not seen is unread
+    this.left = new Set(saved.left); // rooms that the account does not know to be left
+    this.dismissed = new Set(); // private conversations that were closed on this page
+    for (const { user, room, ...entry } of unsent) if (user === this.user) this.adopt(room, entry);
     this.active = this.rooms.has(saved.active) ? saved.active : (this.rooms.keys().next().value ?? null);
     this.link = { phase: 'idle' };
     this.limits = { contentBytes: 4096, roomsPerConnection: 64 };
@@ -74,6 +79,7 @@ export class Session {
     this.nextId = 1;
     this.composing = null; // {room, sentAt, idleAt}: others were told that we are typing
     this.isAway = false;
+    this.isAwayByHand = false;
     this.effects = [];
   }
 
@@ -97,18 +103,49 @@ export class Session {
 
   /** What every tab shares and a later visit starts from. */
   saved() {
-    const rooms = [...this.rooms.values()].map(({ name, epoch, read }) => ({ name, epoch, read }));
-    return { user: this.user, active: this.active, rooms };
+    const lasting = [...this.rooms.values()].filter((room) => !room.isFleeting);
+    const rooms = lasting.map(({ name, epoch, read, peer, isKept }) => ({ name, epoch, read, peer, isKept }));
+    return { user: this.user, token: this.token, active: this.active, rooms, left: [...this.left] };
   }
 
   /** What belongs to this tab alone and survives its reload. */
   tab() {
-    const pending = [...this.rooms.values()].filter((room) => room.outbox.length);
-    return { session: this.token, outbox: Object.fromEntries(pending.map((room) => [room.name, room.outbox])) };
+    return { session: this.resume };
+  }
+
+  /** What is not in the log yet. Any later page of this user can send it: its nonce makes that harmless. */
+  unsent() {
+    const { user } = this;
+    return [...this.rooms.values()].flatMap((room) =>
+      room.outbox.map(({ sequence, ...entry }) => ({ user, room: room.name, ...entry })),
+    );
+  }
+
+  /** Takes over what an earlier page did not get sent. */
+  adopt(name, entry) {
+    const room = name.startsWith(FLEETING) ? this.fleeting(name.slice(FLEETING.length)) : this.rooms.get(name);
+    if (!room) return;
+    room.outbox.push(entry);
+    if (entry.state !== 'failed') this.unsend(room, entry);
+  }
+
+  /** What was on its way when the connection ended is sent again. */
+  unsend(room, entry) {
+    // Of a fleeting conversation no log tells whether it arrived, and no nonce keeps it from arriving twice.
+    const isLost = room.isFleeting && entry.state !== 'waiting';
+    Object.assign(entry, isLost ? { state: 'failed', why: 'the connection was lost; it may have arrived' } : { state: 'waiting' });
   }
 
   get room() {
     return this.rooms.get(this.active) ?? null;
+  }
+
+  /** Who is in the room, with their status; in a private conversation the two, whether or not they are looking at it. */
+  membersOf(room) {
+    if (!room || room.peer === null) return room?.members ?? new Map();
+    const statuses = [...this.rooms.values()].map(({ members }) => members.get(room.peer));
+    const status = ['online', 'away'].find((one) => statuses.includes(one)) ?? 'offline';
+    return new Map([[this.user, this.isAway ? 'away' : 'online'], [room.peer, status]]);
   }
 
   get isConnected() {
@@ -123,9 +160,13 @@ export class Session {
 
   // -- the connection
 
-  /** Goes by `user` from now on: connects, or asks the server for the name over the open connection. */
-  start(user, now) {
+  /**
+   * Goes by `user` from now on, with `token` as that account: connects, or tells the server over the open connection.
+   */
+  start(user, now, token = null) {
     this.user = user;
+    this.token = token;
+    if (!token) this.dropPrivate();
     const { phase } = this.link;
     if (phase === 'connected' || phase === 'naming') this.hello();
     else if (phase !== 'connecting' && phase !== 'greeting') this.connect(now);
@@ -135,9 +176,29 @@ export class Session {
     if (this.link.phase === 'waiting' || this.link.phase === 'stopped') this.connect(now);
   }
 
+  /** Gives the account's login back, and stops. */
+  logout() {
+    this.effects.push({ revoke: this.token }, { disconnect: true }, { askName: null });
+    this.lose(0, { phase: 'idle' });
+    this.attempt = 0;
+    this.user = null;
+    this.forgetLogin();
+  }
+
+  /** Another's private conversations are nobody's business. */
+  forgetLogin() {
+    Object.assign(this, { token: null, role: null, resume: null, hasBeenHere: false, left: new Set() });
+    this.dropPrivate();
+    for (const room of this.rooms.values()) room.isKept = false;
+  }
+
+  dropPrivate() {
+    for (const room of [...this.rooms.values()]) if (room.peer !== null && !room.isFleeting) this.remove(room.name);
+  }
+
   connect(now) {
     this.link = { phase: 'connecting', giveUpAt: now + CONNECT_TIMEOUT_MS };
-    this.effects.push({ connect: this.token });
+    this.effects.push({ connect: this.resume });
   }
 
   opened(now) {
@@ -148,6 +209,10 @@ export class Session {
   closed(code, why, now) {
     if (this.link.phase === 'idle' || this.link.phase === 'waiting' || this.link.phase === 'stopped') return;
     this.lose(now, isTerminal(code) ? { phase: 'stopped', code, why } : null);
+    if (code !== LOG_IN) return;
+    const was = this.token ? 'Your login is over.' : 'Here, one needs an account.';
+    this.forgetLogin();
+    this.effects.push({ askLogin: was });
   }
 
   /** Everything that held only for the connection ends with it; the cursors and the outbox stay. */
@@ -163,7 +228,7 @@ export class Session {
       room.phase = 'out';
       room.askedBefore = null;
       room.typing.clear();
-      for (const entry of room.outbox) if (entry.state === 'sent') entry.state = 'waiting';
+      for (const entry of room.outbox) if (entry.state === 'sent') this.unsend(room, entry);
     }
   }
 
@@ -210,12 +275,54 @@ export class Session {
 
   /** Enters a room, or turns to it when already in. */
   join(name, now) {
+    if (name.startsWith(FLEETING)) return this.talkTo(name.slice(FLEETING.length));
     if (!this.rooms.has(name)) {
       if (this.rooms.size >= this.limits.roomsPerConnection) return this.notice('You are in as many rooms as this server allows.');
-      this.rooms.set(name, new Room(name));
-      if (this.isConnected) this.enter(this.rooms.get(name));
+      const room = this.add(new Room(name));
+      this.left.delete(name);
+      if (this.isConnected) this.enter(room);
+      this.keep(room);
     }
-    this.select(name, now);
+    return this.select(name, now);
+  }
+
+  add(room) {
+    this.rooms.set(room.name, room);
+    return room;
+  }
+
+  /** The account is to know that it is in this room, on whatever device it comes next. */
+  keep(room) {
+    if (this.role !== null && room.peer === null && !room.isKept) this.effects.push({ keep: room.name });
+  }
+
+  /** Turns to the private conversation with `user`, which begins with the first word said in it. */
+  talkTo(user) {
+    if (user === this.user) return;
+    const known = [...this.rooms.values()].find(({ peer }) => peer === user);
+    this.select((known ?? this.fleeting(user)).name);
+  }
+
+  /** The conversation with `user` as long as no log is known to hold it. */
+  fleeting(user) {
+    const name = FLEETING + user;
+    return this.rooms.get(name) ?? this.add(Object.assign(new Room(name, { peer: user, read: 0 }), { phase: 'live' }));
+  }
+
+  /** The conversation with `user` that the log of room `name` holds; it takes the place of one that none held. */
+  conversation(name, user, read) {
+    const known = this.rooms.get(name);
+    if (known) return Object.assign(known, { peer: user });
+    const room = this.add(new Room(name, { peer: user, read }));
+    const before = this.rooms.get(FLEETING + user);
+    if (before) {
+      room.outbox = before.outbox;
+      this.rooms.delete(before.name);
+      if (this.active === before.name) this.active = name;
+    }
+    this.dismissed.delete(name);
+    if (this.isConnected) this.enter(room);
+    return room;
   }
 
   select(name) {
@@ -231,7 +338,22 @@ export class Session {
   leave(name) {
     const room = this.rooms.get(name);
     if (!room) return;
-    if (room.phase !== 'out') this.command({ type: 'leave', room: name });
+    if (room.peer !== null) this.dismissed.add(name);
+    else if (this.token) this.forget(name);
+    this.part(room);
+  }
+
+  forget(name) {
+    this.left.add(name);
+    if (this.role !== null) this.effects.push({ forget: name });
+  }
+
+  part(room) {
+    if (room.phase !== 'out' && !room.isFleeting) this.command({ type: 'leave', room: room.name });
+    this.remove(room.name);
+  }
+
+  remove(name) {
     const names = [...this.rooms.keys()];
     const at = names.indexOf(name);
     this.rooms.delete(name);
@@ -249,8 +371,30 @@ export class Session {
     const room = this.rooms.get(name);
     if (this.composing?.room === name) this.composing = null; // the message itself ends it
     room.outbox.push({ nonce: this.nonce(), content, at: now, state: 'waiting' });
+    if (room.isFleeting && !this.isConnected) this.notice('A private message to a guest waits until you are connected again.');
     room.marker = null;
     if (room.read !== null) room.read = Math.max(room.read, room.last); // who answers has read
+    this.pump(room, now);
+  }
+
+  /** Whether the message may be changed: `edit` it, or `delete` it. The server decides; this is what is offered. */
+  may(what, room, { sequence, user, deleted }) {
+    if (room.isFleeting || deleted || room.changeOf(sequence)) return false;
+    return user === this.user || (what === 'delete' && this.role === 'admin');
+  }
+
+  /** Changes a message, by a change that is sent like one. */
+  edit(name, target, content, now) {
+    this.change(name, { kind: 'edit', target, content }, now);
+  }
+
+  delete(name, target, now) {
+    this.change(name, { kind: 'delete', target, content: '' }, now);
+  }
+
+  change(name, what, now) {
+    const room = this.rooms.get(name);
+    room.outbox.push({ nonce: this.nonce(), ...what, at: now, state: 'waiting' });
     this.pump(room, now);
   }
 
@@ -275,7 +419,8 @@ export class Session {
   }
 
   typing(name, now) {
-    if (!this.canSend(this.rooms.get(name))) return;
+    const room = this.rooms.get(name);
+    if (!this.canSend(room) || room.isFleeting) return;
     if (this.composing?.room !== name) this.stopTyping();
     const isDue = !this.composing || now - this.composing.sentAt >= TYPING_REPEAT_MS;
     if (isDue) this.command({ type: 'typing', room: name, isTyping: true });
@@ -287,8 +432,10 @@ export class Session {
     this.composing = null;
   }
 
-  setAway(isAway) {
-    if (isAway === this.isAway) return;
+  /** Away, or here again. What a person chose by hand is not undone by looking at the page. */
+  setAway(isAway, byHand = false) {
+    if (byHand) this.isAwayByHand = isAway;
+    if (isAway === this.isAway || (this.isAwayByHand && !isAway)) return;
     this.isAway = isAway;
     if (this.isConnected) this.command({ type: 'status', status: isAway ? 'away' : 'online' });
   }
@@ -310,10 +457,14 @@ export class Session {
   }
 
   hello() {
-    this.command({ type: 'hello', user: this.user }, { kind: 'hello' });
+    this.command({ type: 'hello', ...(this.token ? { token: this.token } : { user: this.user }) }, { kind: 'hello' });
   }
 
   enter(room) {
+    if (room.isFleeting) {
+      room.phase = 'live';
+      return;
+    }
     room.phase = 'joining';
     room.reading = false; // what the replay brings was missed
     const cursor = room.log.length ? { since: room.last, epoch: room.epoch } : {};
@@ -330,8 +481,15 @@ export class Session {
     const entry = room.outbox.find((other) => other.state === 'waiting');
     if (!entry) return;
     entry.state = 'sent';
-    const data = { room: room.name, content: entry.content, nonce: entry.nonce };
-    this.command({ type: 'message', data }, { kind: 'message', room: room.name, nonce: entry.nonce });
+    this.command(this.frameOf(room, entry), { kind: 'message', room: room.name, nonce: entry.nonce });
+  }
+
+  frameOf(room, { nonce, kind, target, content }) {
+    const where = { room: room.name };
+    if (room.isFleeting) return { type: 'private', to: room.peer, content, nonce };
+    if (kind === 'delete') return { type: 'delete', ...where, sequence: target };
+    if (kind === 'edit') return { type: 'edit', ...where, sequence: target, content, nonce };
+    return { type: 'message', data: { ...where, content, nonce } };
   }
 
   // -- from the server
@@ -354,6 +512,8 @@ export class Session {
         return undefined;
       case 'message':
         return room && this.onMessage(room, data, now);
+      case 'private':
+        return this.onPrivate(data, now);
       case 'history':
         return room && this.onHistory(room, data, now);
       case 'presence':
@@ -376,20 +536,61 @@ export class Session {
   }
 
   onConnected(data, now) {
-    this.token = data.session ?? null;
+    this.resume = data.session ?? null;
     this.heartbeatMs = data.heartbeatMs ?? this.heartbeatMs;
     Object.assign(this.limits, data.limits);
-    if (this.link.phase === 'greeting' && !this.link.saidHello && data.user !== this.user) {
+    const isWanted = data.user === this.user && Boolean(data.role) === Boolean(this.token);
+    if (this.link.phase === 'greeting' && !this.link.saidHello && !isWanted) {
       this.link.saidHello = true;
       return this.hello();
     }
     this.user = data.user;
     this.held = data.user;
+    this.role = data.role ?? null;
+    this.onAccount(data);
     if (this.isConnected) return undefined; // a change of name; the rooms stay as they are
     this.link = { phase: 'connected', since: now };
     if (this.isAway) this.command({ type: 'status', status: 'away' });
-    for (const room of this.rooms.values()) this.enter(room);
+    for (const room of this.rooms.values()) {
+      this.enter(room);
+      this.pump(room, now);
+    }
     return this.command({ type: 'ping', timestamp: now });
+  }
+
+  /** Brings the rooms in line with those that the account keeps: a room may have been joined or left on another device. */
+  onAccount({ role, rooms = [], direct = [] }) {
+    if (!role) return;
+    const kept = new Set(rooms);
+    for (const room of [...this.rooms.values()]) {
+      if (room.peer !== null) continue;
+      if (room.isKept && !kept.has(room.name)) this.part(room);
+      else this.keep(room);
+    }
+    const hasSpace = () => this.rooms.size < this.limits.roomsPerConnection;
+    const enter = (room) => this.isConnected && room.phase === 'out' && this.enter(room);
+    for (const name of this.left) this.forget(name);
+    for (const name of rooms) {
+      if (this.left.has(name)) continue;
+      if (!this.rooms.has(name) && hasSpace()) enter(this.add(new Room(name)));
+      if (this.rooms.has(name)) this.rooms.get(name).isKept = true;
+    }
+    for (const { room, user } of direct) {
+      if (this.dismissed.has(room) || !(this.rooms.has(room) || hasSpace())) continue;
+      this.conversation(room, user, this.hasBeenHere ? 0 : null);
+    }
+    this.hasBeenHere = true;
+    this.active ??= this.rooms.keys().next().value ?? null;
+  }
+
+  /** The account knows that it is in this room, or not any more. */
+  kept(name) {
+    const room = this.rooms.get(name);
+    if (room) room.isKept = true;
+  }
+
+  forgotten(name) {
+    this.left.delete(name);
   }
 
   onAck(asked, data, now) {
@@ -401,17 +602,33 @@ export class Session {
       room.phase = isEmpty ? 'live' : 'replaying';
       if (isEmpty) Object.assign(room, { epoch: data.epoch, read: 0 });
     }
+    if (asked.kind === 'message' && room.isFleeting) return this.onPrivateAck(room, asked.nonce, data, now);
     if (asked.kind === 'message') {
       const entry = room.outbox.find((other) => other.nonce === asked.nonce);
       if (entry) Object.assign(entry, { state: 'acked', sequence: data.sequence });
       room.settle();
     }
-    this.pump(room, now);
+    return this.pump(room, now);
+  }
+
+  /** The answer to the first words of a conversation says whether a log holds it. */
+  onPrivateAck(room, nonce, data, now) {
+    const entry = room.outbox.find((other) => other.nonce === nonce);
+    if (data.room) {
+      const kept = this.conversation(data.room, room.peer, data.sequence - 1);
+      if (entry) Object.assign(entry, { state: 'acked', sequence: data.sequence });
+      return kept.settle();
+    }
+    // Acknowledged, and then said: what is shown is what came back.
+    if (entry) entry.state = 'acked';
+    return this.pump(room, now);
   }
 
   onError(asked, { code, message, retryAfterMs }, now) {
     if (asked?.kind === 'hello') {
-      this.effects.push({ askName: code === 'name_taken' ? `“${this.user}” is in use right now.` : message });
+      if (code === 'bad_token') this.effects.push({ askLogin: message });
+      else this.effects.push({ askName: message ?? code });
+      if (this.token) this.forgetLogin();
       if (this.isConnected) this.user = this.held;
       else this.link = { phase: 'naming' };
       return;
@@ -433,6 +650,9 @@ export class Session {
     } else if (code === 'not_subscribed') {
       entry.state = 'waiting';
       this.enter(room);
+    } else if (code === 'no_such_message' && entry.kind === 'delete') {
+      room.outbox.splice(room.outbox.indexOf(entry), 1); // somebody else was faster
+      this.pump(room, now);
     } else {
       Object.assign(entry, { state: 'failed', why: message ?? code });
       this.notice(`Not sent: ${entry.why}`);
@@ -448,10 +668,24 @@ export class Session {
     if (room.log.length && message.sequence > room.last + 1) return this.enter(room);
     room.read ??= message.sequence - 1;
     room.phase = 'live';
-    const isNews = room.append(message) && message.user !== this.user && !isChange(message);
-    if (isNews) this.effects.push({ news: { room, message } });
+    if (room.append(message)) this.news(room, message);
     room.settle();
     return this.pump(room, now);
+  }
+
+  /** A private message that came to the user, not to a room this page is in: it may be the first. */
+  onPrivate(message, now) {
+    const user = message.from === this.user ? message.to : message.from;
+    const said = { ...message, user: message.from };
+    if (message.room) return this.news(this.conversation(message.room, user, message.sequence - 1), said);
+    const room = this.fleeting(user);
+    room.append({ ...said, sequence: room.last + 1 });
+    this.news(room, said);
+    return this.pump(room, now);
+  }
+
+  news(room, message) {
+    if (message.user !== this.user && !isChange(message)) this.effects.push({ news: { room, message } });
   }
 
   onHistory(room, frame, now) {

@@ -14,6 +14,7 @@ export class Sidebar {
     const { ui } = this;
     this.drawer = null; // the side whose drawer is open
     this.rooms = new Map(); // caches of the lists
+    this.talks = new Map();
     this.people = new Map();
     for (const side of ['rooms', 'people']) {
       page.on(ui[`open-${side}`], 'click', () => this.openDrawer(side));
@@ -59,23 +60,35 @@ export class Sidebar {
 
   drawRooms() {
     const { ui, session } = this;
-    const items = [...session.rooms.values()].map((room) => {
-      const isActive = room.name === session.active;
-      return { key: room.name, sign: `${isActive} ${room.unread}`, build: () => this.roomItem(room, isActive) };
-    });
-    reconcile(ui['room-list'], items, this.rooms);
-    const name = session.active;
-    ui.title.textContent = name ?? 'No room';
-    document.title = `${session.unread ? `(${session.unread}) ` : ''}${name ? `#${name} · ` : ''}Roomlog`;
+    this.drawDirect();
+    const rooms = [...session.rooms.values()].filter(({ peer }) => peer === null);
+    reconcile(ui['room-list'], rooms.map((room) => this.itemOf(room)), this.rooms);
+    const { room, unread } = session;
+    ui.app.toggleAttribute('data-private', room !== null && room.peer !== null);
+    ui.sigil.textContent = room?.sigil ?? '#';
+    ui.title.textContent = room?.title ?? 'No room';
+    document.title = `${unread ? `(${unread}) ` : ''}${room ? `${room.sigil}${room.title} · ` : ''}Roomlog`;
+  }
+
+  drawDirect() {
+    const { ui, session } = this;
+    const talks = [...session.rooms.values()].filter(({ peer }) => peer !== null);
+    reconcile(ui['direct-list'], talks.map((room) => this.itemOf(room)), this.talks);
+    ui['direct-caption'].hidden = !talks.length;
+  }
+
+  itemOf(room) {
+    const isActive = room.name === this.session.active;
+    return { key: room.name, sign: `${isActive} ${room.unread}`, build: () => this.roomItem(room, isActive) };
   }
 
   roomItem(room, isActive) {
-    const { name, unread } = room;
+    const { name, title, unread, peer } = room;
     const badge = unread ? make('span', 'badge', unread > 99 ? '99+' : String(unread)) : null;
     badge?.setAttribute('aria-label', `${unread} unread`);
-    const go = make('button', 'room', [make('span', 'label', name), badge], { type: 'button', onclick: () => this.page.enter(name) });
+    const go = make('button', 'room', [make('span', peer === null ? 'label' : 'label private', title), badge], { type: 'button', onclick: () => this.page.enter(name) });
     if (isActive) go.setAttribute('aria-current', 'page');
-    const leave = make('button', 'leave', '×', { type: 'button', title: `Leave #${name}`, ariaLabel: `Leave ${name}` });
+    const leave = make('button', 'leave', '×', { type: 'button', title: peer === null ? `Leave #${title}` : 'Close', ariaLabel: `${peer === null ? 'Leave' : 'Close'} ${title}` });
     leave.onclick = () => this.page.act((session) => session.leave(name));
     return make('li', isActive ? 'active' : unread ? 'unread' : '', [go, leave]);
   }
@@ -84,7 +97,7 @@ export class Sidebar {
     const { ui, session } = this;
     const { room } = session;
     const rank = { online: 0, away: 1, offline: 2 };
-    const members = [...(room?.members ?? [])].sort(
+    const members = [...session.membersOf(room)].sort(
       ([a, x], [b, y]) => (rank[x] ?? 2) - (rank[y] ?? 2) || a.localeCompare(b),
     );
     const items = members.map(([user, status]) => ({
@@ -93,14 +106,16 @@ export class Sidebar {
       build: () => {
         const label = make('span', 'label', user === session.user ? [user, make('small', '', ' you')] : user);
         const state = make('small', 'status', status === 'online' ? [make('span', 'hidden', 'online')] : status);
-        return make('li', status, [avatar(user), label, state]);
+        const parts = [avatar(user), label, state];
+        if (user === session.user) return make('li', status, make('div', 'member', parts));
+        const properties = { type: 'button', title: `Write to ${user} privately`, onclick: () => this.page.talkTo(user) };
+        return make('li', status, make('button', 'member', parts, properties));
       },
     }));
     reconcile(ui['people-list'], items, this.people);
-    const hidden = (room?.count ?? 0) - members.length;
-    ui['people-more'].textContent = room?.isPartial && hidden > 0 ? `and ${hidden} more` : '';
-    const count = room?.count ?? 0;
-    const size = count ? `${count} ${count === 1 ? 'member' : 'members'}` : '';
+    const count = room?.peer === null ? room.count : members.length;
+    ui['people-more'].textContent = room?.isPartial && count > members.length ? `and ${count - members.length} more` : '';
+    const size = room && room.peer !== null ? 'Private' : count ? `${count} ${count === 1 ? 'member' : 'members'}` : '';
     // On a phone the state of the connection stands in a closed drawer: here is where it is seen.
     ui.count.textContent = session.isConnected ? size : this.linkText().text;
     ui['people-count'].textContent = count || '';

@@ -4,11 +4,11 @@
  * Owns: which rooms match and in what order, the list and the keys of the combobox. Must never know: how one enters a room.
  */
 
+import { api } from './api.js';
 import { make, reconcile } from './dom.js';
-import { sigilOf, titleOf } from './room.js';
 import { store } from './store.js';
 
-const VISITS = 'roomlog.visits';
+const VISITS = 'roomlog visits';
 
 /** How well a title matches that holds what is sought at `at`: 0 the same, 1 its beginning, 2 that of a word in it, 3. */
 function rankOf({ title, at, end }) {
@@ -27,7 +27,7 @@ export function choices({ rooms, active, visits, listed, typed }) {
   const own = [...rooms.values()].sort((a, b) => age(a) - age(b));
   const others = listed.filter(({ room }) => !rooms.has(room)).sort((a, b) => b.members - a.members);
   const found = [
-    ...own.map((room) => ({ name: room.name, sigil: sigilOf(room), title: titleOf(room), unread: room.unread, isHere: room.name === active })),
+    ...own.map(({ name, sigil, title, unread }) => ({ name, sigil, title, unread, isHere: name === active })),
     ...others.map(({ room, members }) => ({ name: room, sigil: '#', title: room, members })),
   ]
     .map((choice) => {
@@ -81,8 +81,7 @@ export class Switcher {
 
   async list() {
     try {
-      const response = await fetch('api/rooms');
-      if (response.ok) this.listed = await response.json();
+      this.listed = await api.rooms(this.session.token);
       this.draw();
     } catch {
       // One can still go to any room.

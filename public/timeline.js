@@ -8,6 +8,7 @@ import { avatar, make, reconcile, toneOf } from './dom.js';
 import { lowerBound } from './room.js';
 import { rowsOf } from './rows.js';
 import { rich } from './text.js';
+import { Tools } from './tools.js';
 
 const WINDOW_ROWS = 300; // message rows built at first
 const WINDOW_MAX = 500; // and at most, however far one scrolls
@@ -23,6 +24,7 @@ export class Timeline {
     Object.assign(this, { page, ui: page.ui, session: page.session });
     this.shown = null; // {room, from, to}: the part of the active room that is built; `to` null follows the end
     this.isStuck = true; // at the end, and staying there
+    this.tools = new Tools(page);
     this.cache = new Map(); // key → {sign, element} of the rows that are built
     page.on(this.ui.log, 'scroll', () => this.onScroll());
     page.on(this.ui.jump, 'click', () => this.jump());
@@ -130,8 +132,12 @@ export class Timeline {
     const isPrepended = !isNew && items.length && this.cache.size && !this.cache.has(items[0].key);
     // History that is read again must not be read aloud.
     ui.log.setAttribute('aria-live', isNew || isPrepended || room.phase !== 'live' ? 'off' : 'polite');
+    const focused = document.activeElement?.closest('[data-sequence]')?.dataset.sequence;
     reconcile(ui.rows, items, this.cache);
+    // A row that was built anew keeps the focus it had.
+    if (focused && document.activeElement === document.body) this.cache.get(Number(focused))?.element.focus({ preventScroll: true });
     ui.empty.hidden = items.length > 0;
+    ui.empty.textContent = room.peer === null ? 'Nothing here yet. Say the first word.' : `Only ${room.peer} will read this. Say the first word.`;
     if (this.isStuck) this.toBottom();
     else if (isNew) this.cache.get('marker')?.element.scrollIntoView({ block: 'start' });
     else if (anchor && this.cache.has(anchor.key)) {
@@ -159,33 +165,36 @@ export class Timeline {
   }
 
   itemOf(row) {
-    const { key, kind } = row;
+    const { key, kind, isHead } = row;
     if (kind === 'message') {
-      const { edited, deleted } = row.message;
-      const sign = `${row.isHead} ${edited?.sequence} ${deleted?.sequence}`;
-      return { key, sign, build: () => this.messageRow(row.message, row.isHead) };
+      const { message, change } = row;
+      const sign = `${isHead} ${message.edited?.sequence} ${message.deleted?.sequence} ${change?.nonce} ${change?.state}`;
+      return { key, sign, build: () => this.messageRow(message, change, isHead) };
     }
-    if (kind === 'pending') {
-      const { state } = row.entry;
-      return { key, sign: `${state} ${row.isHead}`, build: () => this.pendingRow(row.entry, row.isHead) };
-    }
+    if (kind === 'pending') return { key, sign: `${row.entry.state} ${isHead}`, build: () => this.pendingRow(row.entry, isHead) };
     if (kind === 'gap') {
       const text = row.from === row.to ? `Message ${row.from} is` : `Messages ${row.from}–${row.to} are`;
       return { key, sign: text, build: () => make('li', 'line gap', `${text} not available`) };
     }
-    const text = { marker: 'New messages', start: `This is where #${this.session.active} begins` }[kind] ?? row.text;
+    const text = row.text ?? 'New messages';
     return { key, sign: text, build: () => make('li', `line ${kind}`, make('span', '', text)) };
   }
 
-  messageRow({ user, content, timestamp, sequence, edited, deleted }, isHead) {
+  messageRow({ user, content, timestamp, sequence, edited, deleted }, change, isHead) {
     const date = new Date(timestamp);
     const properties = { dateTime: date.toISOString(), title: `${fullFormat.format(date)} · message ${sequence}` };
     const time = make('time', '', timeFormat.format(date), properties);
-    const row = this.rowOf({ user, content, time, isHead }, deleted ? 'message deleted' : 'message');
+    const isPending = change && change.state !== 'failed';
+    const text = isPending && change.kind === 'edit' ? change.content : content;
+    const classes = `message${deleted ? ' deleted' : ''}${isPending ? ' changing' : ''}`;
+    const row = this.rowOf({ user, content: text, time, isHead }, classes);
     const body = row.querySelector('.body');
     if (deleted) body.replaceChildren(make('em', '', 'Message deleted'));
+    else if (isPending) body.append(make('small', 'edited', change.kind === 'edit' ? ' (saving…)' : ' (deleting…)'));
     else if (edited) body.append(make('small', 'edited', ' (edited)'));
+    if (change?.state === 'failed') row.append(this.failure(change));
     row.dataset.sequence = sequence;
+    row.tabIndex = -1;
     return row;
   }
 
@@ -199,17 +208,20 @@ export class Timeline {
   }
 
   pendingRow(entry, isHead) {
-    const { session } = this;
     const isFailed = entry.state === 'failed';
-    const time = make('span', 'state', isFailed ? `Not sent: ${entry.why}` : 'sending…');
-    const row = this.rowOf({ user: session.user, content: entry.content, time, isHead }, `message pending ${entry.state}`);
-    if (!isFailed) return row;
-    const room = session.active;
-    const again = () => this.page.act((_, now) => session.resend(room, entry.nonce, now));
-    const away = () => this.page.act(() => session.discard(room, entry.nonce));
-    const button = (text, onclick) => make('button', 'quiet', text, { type: 'button', onclick });
-    row.append(make('div', 'actions', [button('Try again', again), button('Discard', away)]));
+    const time = make('span', 'state', isFailed ? '' : 'sending…');
+    const row = this.rowOf({ user: this.session.user, content: entry.content, time, isHead }, `message pending ${entry.state}`);
+    if (isFailed) row.append(this.failure(entry));
     return row;
   }
 
+  /** Why something was not sent, and what to do about it. */
+  failure({ nonce, why }) {
+    const room = this.session.active;
+    const again = () => this.page.act((session, now) => session.resend(room, nonce, now));
+    const away = () => this.page.act((session) => session.discard(room, nonce));
+    const button = (text, onclick) => make('button', 'quiet', text, { type: 'button', onclick });
+    const state = make('span', 'state', `Not sent: ${why}`);
+    return make('div', 'actions', [state, button('Try again', again), button('Discard', away)]);
+  }
 }

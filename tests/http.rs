@@ -1,8 +1,8 @@
-//! HTTP on the same port: the page, its validators and its security policy, health, and connections that stay open.
+//! HTTP on the same port: routes, health, and connections that stay open. What the page is sent as is in `page.rs`.
 
 mod common;
 
-use common::raw::{Raw, Response};
+use common::raw::{self, Raw, Response};
 use common::{Data, Server};
 
 fn get(server: &Server, path: &str, headers: &str) -> Response {
@@ -10,52 +10,13 @@ fn get(server: &Server, path: &str, headers: &str) -> Response {
 }
 
 fn request(server: &Server, method: &str, path: &str, headers: &str) -> Response {
-    let mut raw = Raw::connect(server.address);
-    raw.send(format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n").as_bytes());
-    let response = raw.response(method == "HEAD");
-    assert!(raw.ended(), "closed when asked to");
-    response
-}
-
-#[test]
-fn the_page_is_served_with_its_types_and_policy() {
-    let server = Server::start(&[]);
-    for (path, file, content_type) in [
-        ("/", "index.html", "text/html; charset=utf-8"),
-        ("/?user=alice", "index.html", "text/html; charset=utf-8"),
-        ("/app.js", "app.js", "text/javascript; charset=utf-8"),
-        ("/style.css", "style.css", "text/css; charset=utf-8"),
-    ] {
-        let response = get(&server, path, "");
-        assert_eq!((response.status, response.header("Content-Type")), (200, Some(content_type)), "{path}");
-        let on_disk =
-            std::fs::read(format!("{}/public/{file}", env!("CARGO_MANIFEST_DIR"))).expect("the page's source");
-        assert!(response.body == on_disk, "{path} is the file");
-        let policy = response.header("Content-Security-Policy").expect("a policy");
-        assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
-        assert_eq!(response.header("X-Content-Type-Options"), Some("nosniff"));
-        assert_eq!(response.header("Referrer-Policy"), Some("no-referrer"));
-        assert_eq!(response.header("Connection"), Some("close"));
-    }
-}
-
-#[test]
-fn what_a_browser_has_already_is_not_sent_again() {
-    let server = Server::start(&[]);
-    let tag = get(&server, "/app.js", "").header("ETag").expect("a validator").to_owned();
-    for known in [tag.clone(), format!("\"other\", {tag}"), format!("W/{tag}"), "*".to_owned()] {
-        let response = get(&server, "/app.js", &format!("If-None-Match: {known}\r\n"));
-        assert_eq!((response.status, response.header("ETag")), (304, Some(tag.as_str())), "{known}");
-        assert_eq!((response.header("Content-Length"), response.body.len()), (None, 0));
-    }
-    assert_eq!(get(&server, "/app.js", "If-None-Match: \"other\"\r\n").status, 200);
-    assert_ne!(get(&server, "/style.css", "").header("ETag"), Some(tag.as_str()));
+    raw::request(server.address, method, path, headers)
 }
 
 #[test]
 fn head_is_get_without_the_body() {
     let server = Server::start(&[]);
-    for path in ["/", "/app.js", "/healthz"] {
+    for path in ["/", "/style.css", "/healthz"] {
         let (head, full) = (request(&server, "HEAD", path, ""), get(&server, path, ""));
         assert_eq!(head.head, full.head, "{path}");
         assert!(head.body.is_empty() && !full.body.is_empty(), "{path}");
@@ -65,7 +26,9 @@ fn head_is_get_without_the_body() {
 #[test]
 fn unknown_paths_are_404_and_other_methods_405() {
     let server = Server::start(&[]);
-    for path in ["/index.html", "/nothing", "/../Cargo.toml", "/%2e%2e/Cargo.toml", "//", "/app.js/", "*"] {
+    for path in
+        ["/index.html", "/nothing", "/../Cargo.toml", "/%2e%2e/Cargo.toml", "//", "/style.css/", "/favicon.ico", "*"]
+    {
         assert_eq!(get(&server, path, "").status, 404, "{path}");
     }
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "BREW"] {
@@ -164,15 +127,4 @@ fn sigint_ends_it_as_sigterm_does() {
     assert_eq!(alice.expect_close(), 1001);
     drop(alice);
     assert_eq!(server.wait().0.code(), Some(0));
-}
-
-#[test]
-fn the_page_may_come_from_a_folder() {
-    let data = Data::fresh();
-    std::fs::write(data.around().join("index.html"), "<p>in work</p>").expect("a writable folder");
-    let server = Server::on(&data, &["--public", &data.around().display().to_string()]);
-    assert_eq!(get(&server, "/", "").body, b"<p>in work</p>");
-    assert_eq!(get(&server, "/app.js", "").status, 404, "not there");
-    std::fs::write(data.around().join("index.html"), "<p>done</p>").expect("a writable folder");
-    assert_eq!(get(&server, "/", "").body, b"<p>done</p>", "without a restart");
 }

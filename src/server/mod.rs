@@ -5,6 +5,7 @@
 
 mod api;
 mod backlog;
+mod console;
 mod effects;
 mod entropy;
 mod links;
@@ -12,13 +13,7 @@ mod people;
 mod streams;
 mod work;
 
-use std::{
-    io::{self, Write},
-    net::SocketAddr,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use mio::Waker;
 use signal_hook::consts::signal::{SIGINT, SIGTERM};
@@ -27,6 +22,7 @@ use signal_hook_mio::v1_0::Signals;
 use self::{
     api::Api,
     backlog::Backlog,
+    console::Console,
     entropy::Entropy,
     links::Links,
     people::PeopleTicket,
@@ -130,6 +126,7 @@ pub fn run(config: Config) -> Result<(), ServerError> {
 
 struct Server {
     clock: Clock,
+    console: Console,
     net: Reactor,
     signals: Signals,
     chat: Chat,
@@ -185,9 +182,11 @@ impl Server {
         let operator = Token::new(entropy.bytes()?);
         let local = Healthcheck { port: net.local_addr().port(), bind: config.bind }.address();
         control::write(&config.data, local, operator.reveal())?;
-        announce(&config, net.local_addr());
+        let console = Console::of_process();
+        console.greet(net.local_addr(), &config.data);
         Ok(Self {
             clock,
+            console,
             net,
             signals,
             chat: Chat::new(chat_settings(&config)),
@@ -418,7 +417,7 @@ impl Server {
 
     /// Ends in good order: everything said is stored and acknowledged, everybody is told, the run is marked as clean.
     fn stop(mut self) -> Result<(), ServerError> {
-        log::info!("shutting down");
+        self.console.stopping();
         self.net.stop_accepting();
         let started = self.clock.now();
         self.feed.end_linger();
@@ -441,7 +440,9 @@ impl Server {
             let next_ms = self.net.next_deadline_ms().map_or(deadline_ms, |next_ms| next_ms.min(deadline_ms));
             self.net.wait(Some(Duration::from_millis(next_ms.saturating_sub(now.monotonic_ms))))?;
         }
-        Ok(result?)
+        result?;
+        self.console.stopped();
+        Ok(())
     }
 }
 
@@ -500,11 +501,4 @@ fn net_config(config: &Config, descriptors: usize) -> NetConfig {
         connections_max: descriptors.saturating_sub(limits::DESCRIPTORS_RESERVED).max(16),
         ..NetConfig::default()
     }
-}
-
-/// Tells people and scripts where the server is. Without a stdout there is nobody to tell.
-fn announce(config: &Config, address: SocketAddr) {
-    let mut stdout = io::stdout().lock();
-    let _ = writeln!(stdout, "listening on http://{address}").and_then(|()| stdout.flush());
-    log::info!("data in {}", config.data.display());
 }

@@ -3,7 +3,9 @@
 //! Owns: routes, the page, the origin rule. Must never know: sockets, rooms' contents, who is connected.
 
 mod api;
+mod coding;
 mod cors;
+mod kinds;
 mod origin;
 mod page;
 pub mod problem;
@@ -77,8 +79,8 @@ impl Web {
         let response = match request.path() {
             "/ws" => text(426, "This is a WebSocket\n").header("Upgrade", "websocket"),
             "/healthz" => only_get(request, |_| healthz(health)),
-            path => match page::asset(path) {
-                Some(asset) => only_get(request, |request| self.page.response(asset, request)),
+            path => match self.page.find(path) {
+                Some(asset) => only_get(request, |request| asset.response(request)),
                 None => text(404, "Not found\n"),
             },
         };

@@ -1,120 +1,47 @@
-//! The browser page: its files, embedded, or read from a folder while somebody works on them.
+//! The browser page: every file of `public/`, embedded as it is and gzipped, or read from a folder while somebody works
+//! on them.
 //!
-//! Owns: the files' names, types, validators and the page's security policy. Must never know: what the page does.
+//! Owns: the files' paths, representations, validators and the page's security policy. Must never know: what the page
+//! does, or of which files it is made.
 
-use std::{borrow::Cow, path::PathBuf};
+use std::{
+    borrow::Cow,
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
 
+use rustix::fs::{Mode, OFlags};
+
+use super::{
+    coding::{Coding, choose},
+    kinds,
+};
 use crate::net::http::{Request, Response};
 
-/// One of the page's files.
-#[derive(Debug)]
-pub(super) struct Asset {
-    path: &'static str,
-    file: &'static str,
-    content_type: &'static str,
-    embedded: &'static [u8],
+/// A file that was there when this was built.
+struct Embedded {
+    name: &'static str,
+    plain: &'static [u8],
+    /// If it is smaller.
+    gzip: Option<&'static [u8]>,
 }
 
-static ASSETS: [Asset; 15] = [
-    Asset {
-        path: "/",
-        file: "index.html",
-        content_type: "text/html; charset=utf-8",
-        embedded: include_bytes!("../../public/index.html"),
-    },
-    Asset {
-        path: "/app.js",
-        file: "app.js",
-        content_type: "text/javascript; charset=utf-8",
-        embedded: include_bytes!("../../public/app.js"),
-    },
-    Asset {
-        path: "/composer.js",
-        file: "composer.js",
-        content_type: "text/javascript; charset=utf-8",
-        embedded: include_bytes!("../../public/composer.js"),
-    },
-    Asset {
-        path: "/dom.js",
-        file: "dom.js",
-        content_type: "text/javascript; charset=utf-8",
-        embedded: include_bytes!("../../public/dom.js"),
-    },
-    Asset {
-        path: "/door.js",
-        file: "door.js",
-        content_type: "text/javascript; charset=utf-8",
-        embedded: include_bytes!("../../public/door.js"),
-    },
-    Asset {
-        path: "/notify.js",
-        file: "notify.js",
-        content_type: "text/javascript; charset=utf-8",
-        embedded: include_bytes!("../../public/notify.js"),
-    },
-    Asset {
-        path: "/room.js",
-        file: "room.js",
-        content_type: "text/javascript; charset=utf-8",
-        embedded: include_bytes!("../../public/room.js"),
-    },
-    Asset {
-        path: "/rows.js",
-        file: "rows.js",
-        content_type: "text/javascript; charset=utf-8",
-        embedded: include_bytes!("../../public/rows.js"),
-    },
-    Asset {
-        path: "/session.js",
-        file: "session.js",
-        content_type: "text/javascript; charset=utf-8",
-        embedded: include_bytes!("../../public/session.js"),
-    },
-    Asset {
-        path: "/sidebar.js",
-        file: "sidebar.js",
-        content_type: "text/javascript; charset=utf-8",
-        embedded: include_bytes!("../../public/sidebar.js"),
-    },
-    Asset {
-        path: "/store.js",
-        file: "store.js",
-        content_type: "text/javascript; charset=utf-8",
-        embedded: include_bytes!("../../public/store.js"),
-    },
-    Asset {
-        path: "/switcher.js",
-        file: "switcher.js",
-        content_type: "text/javascript; charset=utf-8",
-        embedded: include_bytes!("../../public/switcher.js"),
-    },
-    Asset {
-        path: "/text.js",
-        file: "text.js",
-        content_type: "text/javascript; charset=utf-8",
-        embedded: include_bytes!("../../public/text.js"),
-    },
-    Asset {
-        path: "/timeline.js",
-        file: "timeline.js",
-        content_type: "text/javascript; charset=utf-8",
-        embedded: include_bytes!("../../public/timeline.js"),
-    },
-    Asset {
-        path: "/style.css",
-        file: "style.css",
-        content_type: "text/css; charset=utf-8",
-        embedded: include_bytes!("../../public/style.css"),
-    },
-];
+// `static FILES: &[Embedded]`, made by build.rs.
+include!(concat!(env!("OUT_DIR"), "/page.rs"));
+
+/// The file at `/`, which is at no other path.
+const INDEX: &str = "index.html";
 
 /// Nothing but the page's own files and its own server (Content Security Policy Level 3).
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The file at a path.
-pub(super) fn asset(path: &str) -> Option<&'static Asset> {
-    ASSETS.iter().find(|asset| asset.path == path)
+/// One of the page's files, to be sent.
+pub(super) struct Asset {
+    content_type: &'static str,
+    plain: Cow<'static, [u8]>,
+    gzip: Option<&'static [u8]>,
 }
 
 /// The page.
@@ -128,28 +55,69 @@ impl Page {
         Self { folder }
     }
 
-    /// The answer to a GET or HEAD of a file: itself, or 304 if the client has it.
-    pub fn response(&self, asset: &Asset, request: &Request) -> Response {
-        let body: Cow<'static, [u8]> = match &self.folder {
-            None => asset.embedded.into(),
-            Some(folder) => match std::fs::read(folder.join(asset.file)) {
-                Ok(bytes) => bytes.into(),
-                Err(error) => {
-                    log::warn!("{}: {error}", folder.join(asset.file).display());
-                    return super::text(404, "Not found\n");
-                }
-            },
+    /// The file at a path.
+    pub fn find(&self, path: &str) -> Option<Asset> {
+        let name = match path.strip_prefix('/')? {
+            "" => INDEX,
+            INDEX => return None,
+            name => name,
         };
-        let tag = format!("\"{:08x}-{:x}\"", crc32fast::hash(&body), body.len());
+        let content_type = kinds::content_type(name)?;
+        let Some(folder) = &self.folder else {
+            let file = FILES.iter().find(|file| file.name == name)?;
+            return Some(Asset { content_type, plain: file.plain.into(), gzip: file.gzip });
+        };
+        match read(&folder.join(name)) {
+            Ok(bytes) => Some(Asset { content_type, plain: bytes.into(), gzip: None }),
+            Err(error) => {
+                log::warn!("{}: {error}", folder.join(name).display());
+                None
+            }
+        }
+    }
+}
+
+/// Reads a regular file. A symbolic link is none, wherever it leads: what is in the folder is all that is served. Nor is a
+/// pipe, which would make everybody wait.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mut file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("is no file"));
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+impl Asset {
+    /// The answer to a GET or HEAD: the representation that the client takes, or 304 if it has that one.
+    pub fn response(self, request: &Request) -> Response {
+        let (body, coding) = match (choose(request, self.gzip.is_some()), self.gzip) {
+            (Some(Coding::Gzip), Some(gzip)) => (Cow::Borrowed(gzip), Coding::Gzip),
+            (Some(_), _) => (self.plain, Coding::Identity),
+            (None, _) => return guarded(super::text(406, "Only as it is, or with gzip\n")),
+        };
+        let suffix = if coding == Coding::Gzip { "-gzip" } else { "" };
+        let tag = format!("\"{:08x}-{:x}{suffix}\"", crc32fast::hash(&body), body.len());
         // Weak comparison (RFC 9110 section 13.1.2): a proxy that compresses makes a validator weak.
         let mut known = request.header_list("If-None-Match").map(|known| known.strip_prefix("W/").unwrap_or(known));
         let is_known = known.any(|known| known == tag || known == "*");
-        let response = Response::new(if is_known { 304 } else { 200 })
-            .header("ETag", tag)
-            .header("Cache-Control", "no-cache")
-            .header("Content-Security-Policy", POLICY)
-            .header("X-Content-Type-Options", "nosniff")
-            .header("Referrer-Policy", "no-referrer");
-        if is_known { response } else { response.header("Content-Type", asset.content_type).body(body) }
+        let response = Response::new(if is_known { 304 } else { 200 });
+        let response = guarded(response).header("ETag", tag).header("Cache-Control", "no-cache");
+        if is_known {
+            return response;
+        }
+        let response = response.header("Content-Type", self.content_type).body(body);
+        if coding == Coding::Gzip { response.header("Content-Encoding", "gzip") } else { response }
     }
+}
+
+/// What stands on every answer that depends on a file.
+fn guarded(response: Response) -> Response {
+    response
+        .header("Vary", "Accept-Encoding")
+        .header("Content-Security-Policy", POLICY)
+        .header("X-Content-Type-Options", "nosniff")
+        .header("Referrer-Policy", "no-referrer")
 }

@@ -41,8 +41,10 @@ export async function importPage() {
 
 /** A server on a data folder of its own; `stop` and `start` keep folder and port, `close` ends it for good. */
 export class Server {
-  static async open() {
+  /** `options` are further options of the command line. */
+  static async open(options = []) {
     const server = new Server();
+    server.options = options;
     server.data = mkdtempSync(join(tmpdir(), 'roomlog-browser-'));
     server.port = 0;
     await server.start();
@@ -50,7 +52,7 @@ export class Server {
   }
 
   async start() {
-    const args = ['--port', String(this.port), '--data', this.data];
+    const args = ['--port', String(this.port), '--data', this.data, ...this.options];
     this.child = spawn(SERVER, args, { stdio: ['ignore', 'pipe', 'inherit'] });
     this.exited = new Promise((resolve) => this.child.once('exit', resolve));
     this.url = await new Promise((resolve, reject) => {

@@ -2,13 +2,14 @@
 // real Chromium against the real server.
 
 import assert from 'node:assert/strict';
-import { after, before, describe, it } from 'node:test';
-import { importPage, openBrowser, Person, Server } from './harness.js';
+import { describe, it } from 'node:test';
+import { importPage } from './harness.js';
+import { stage } from './stage.js';
 
-const { choices } = await importPage();
+const { choices, Room } = await importPage();
 
 describe('rooms to choose from', () => {
-  const roomOf = (name, fields = {}) => [name, { name, unread: 0, ...fields }];
+  const roomOf = (name, fields) => [name, new Room(name, fields)];
   const listed = (room, members) => ({ room, members });
   const namesFor = (typed, fields = {}) =>
     choices({ rooms: new Map(), active: null, visits: [], listed: [], typed, ...fields }).map(({ name, isNew }) => (isNew ? `+${name}` : name));
@@ -43,38 +44,8 @@ describe('rooms to choose from', () => {
   });
 });
 
-describe('keyboard and notifications', { timeout: 120_000 }, () => {
-  let browser;
-  let server;
-  const people = [];
-
-  before(async () => {
-    [browser, server] = await Promise.all([openBrowser(), Server.open()]);
-  });
-
-  after(async () => {
-    await browser?.close();
-    await server?.close();
-  });
-
-  /** Opens a browser. Each test has names of its own: one stays taken for a while after its page was closed. */
-  async function visit(options) {
-    const person = await Person.open(browser, server, options);
-    people.push(person);
-    return person;
-  }
-
-  const test = (name, body) =>
-    it(name, async () => {
-      try {
-        await body();
-      } finally {
-        const complaints = people.flatMap((person) => person.complaints);
-        await Promise.all(people.splice(0).map((person) => person.close()));
-        assert.deepEqual(complaints, []);
-      }
-    });
-
+// Each test has names of its own: one stays taken for a while after its page was closed.
+stage('keyboard and notifications', ({ test, visit, server }) => {
   const inputOf = ({ page }) => page.getByRole('combobox', { name: 'Find or join a room' });
   const optionsOf = ({ page }) => page.getByRole('option');
   const textOf = (person) => person.page.getByRole('textbox', { name: 'Message' });
@@ -309,15 +280,30 @@ describe('keyboard and notifications', { timeout: 120_000 }, () => {
       await tess.page.waitForFunction(() => window.told[1].isClosed, null, { polling: 'raf' });
     });
 
+    test('tell_of_every_private_message_and_lead_to_it', async () => {
+      const pia = await watched('pia', 'granted');
+      await turnOn(pia);
+      const olaf = await (await visit()).enter('olaf', 'news');
+      await olaf.page.locator('#people-list').getByRole('button', { name: 'pia' }).click();
+      await olaf.say('just between us');
+      await pia.page.waitForFunction(() => window.told.length > 0);
+      assert.deepEqual((await told(pia)).map(({ title, body }) => [title, body]), [['olaf', 'just between us']]);
+      await pia.page.evaluate(() => window.told[0].onclick());
+      await pia.page.getByRole('heading', { name: 'olaf', exact: true }).waitFor();
+      await pia.page.keyboard.press('Control+k');
+      await pia.page.keyboard.type('@ol');
+      assert.deepEqual(await optionsOf(pia).evaluateAll((all) => all.map((option) => option.firstChild.textContent)), ['@olaf']);
+    });
+
     test('stay_on_across_a_reload_and_tell_nothing_of_what_is_replayed', async () => {
       const stella = await watched('stella', 'granted');
       await turnOn(stella);
       await stella.goTo('elsewhere');
       const sam = await (await visit()).enter('sam', 'news');
       await stella.context.setOffline(true);
-      await server.stop('SIGTERM');
+      await server().stop('SIGTERM');
       await stella.page.locator('#banner').waitFor();
-      await server.start();
+      await server().start();
       await sam.page.evaluate(() => document.querySelector('#retry').click());
       await sam.connected();
       await sam.say('stella, while away');

@@ -30,6 +30,15 @@ impl Response {
     }
 }
 
+/// The answer to one request, with these further header lines, on a connection of its own.
+pub fn request(address: SocketAddr, method: &str, path: &str, headers: &str) -> Response {
+    let mut raw = Raw::connect(address);
+    raw.send(format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n").as_bytes());
+    let response = raw.response(method == "HEAD");
+    assert!(raw.ended(), "closed when asked to");
+    response
+}
+
 /// A TCP connection.
 pub struct Raw {
     stream: TcpStream,
