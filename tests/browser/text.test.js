@@ -28,7 +28,7 @@ describe('text', () => {
 
   it('leaves_what_is_not_markup_as_it_is', () => {
     const plain = [
-      '2 * 3 * 4', '2*3*4', '* a *', '** a **', '**', '****', '*a', 'a_b_c', '_a_b', 'snake_case_name and other_name', '__init__',
+      '2 * 3 * 4', '2*3*4', '* a *', '** a **', '**', '****', '*a', 'a_b_c', '_a_b', 'a_b_ c', 'snake_case_name and other_name', '__init__',
       '_ a _', '*a\nb*', '`a\nb`', '``', '```', '``````', 'https://', 'https://.', 'xhttps://a.b', 'javascript:alert(1)',
       'ftp://a.b', '<b>a</b>', '[a](b)', '&amp;',
     ];
