@@ -186,7 +186,8 @@ class Page {
   turnTo(input) {
     this.act(input);
     this.sidebar.closeDrawer();
-    this.ui.text.focus();
+    // On a touch screen the focus would bring a keyboard over what one came to read.
+    if (!matchMedia('(pointer: coarse)').matches) this.ui.text.focus();
   }
 
   // -- drawing: the whole page from the state, at most once a frame
