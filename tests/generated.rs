@@ -107,6 +107,8 @@ fn expected() -> Vec<(String, BTreeSet<String>)> {
         ("account add --password-file r", "room.jsonl"),
         ("account role ann ", "admin member"),
         ("account role --data x ann a", "admin"),
+        ("account role --data a:b ann a", "admin"),
+        ("account role ann admin ", ""),
         ("bench localhost:1 --no", "--no-ack"),
         ("bench --json localhost:1 --no", "--no-ack"),
         ("--bind ::1 --log", "--log-level"),
