@@ -1,6 +1,9 @@
-//! Embeds the page: a table of all files of `public/` for `src/web/page.rs`, with what gzip makes of them where that is
-//! smaller. The same files make the same bytes: the table is sorted, and the gzip headers have no time.
+//! Embeds the page: a table of what a browser asks for, for `src/web/page.rs`, with what gzip makes of it where that is
+//! smaller. Scripts become one, and comments stay here (`build/bundle.rs`). The same files make the same bytes: the table
+//! is sorted, and the gzip headers have no time.
 
+#[path = "build/bundle.rs"]
+mod bundle;
 #[path = "src/web/kinds.rs"]
 mod kinds;
 
@@ -10,15 +13,18 @@ use std::{env, fs};
 use zopfli::{Format, Options};
 
 const FOLDER: &str = "public";
+/// The script that the document asks for; all others are modules of it.
+const ENTRY: &str = "app.js";
 
 fn main() {
-    for path in ["build.rs", "src/web/kinds.rs", FOLDER] {
+    for path in ["build.rs", "build/bundle.rs", "src/web/kinds.rs", FOLDER] {
         println!("cargo::rerun-if-changed={path}");
     }
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
     let mut table = String::from("static FILES: &[Embedded] = &[\n");
     for name in names() {
-        let plain = fs::read(Path::new(FOLDER).join(&name)).unwrap_or_else(|error| panic!("{FOLDER}/{name}: {error}"));
+        let Some(plain) = content(&name) else { continue };
+        fs::write(out.join(&name), &plain).expect("a writable OUT_DIR");
         let mut gzip = Vec::new();
         zopfli::compress(Options::default(), Format::Gzip, &plain[..], &mut gzip)
             .expect("writing to a Vec cannot fail");
@@ -28,11 +34,26 @@ fn main() {
         } else {
             "None".to_owned()
         };
-        let plain = format!("include_bytes!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/{FOLDER}/{name}\"))");
+        let plain = format!("include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{name}\"))");
         table += &format!("    Embedded {{ name: \"{name}\", plain: {plain}, gzip: {gzip} }},\n");
     }
     table += "];\n";
     fs::write(out.join("page.rs"), table).expect("a writable OUT_DIR");
+}
+
+/// What is served under the name of a file; `None` for a module, which the entry brings along.
+fn content(name: &str) -> Option<Vec<u8>> {
+    let path = Path::new(FOLDER).join(name);
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("js") if name == ENTRY => Some(bundle::script(Path::new(FOLDER), name).into_bytes()),
+        Some("js") => None,
+        Some("css" | "html") => Some(bundle::plain(&read(&path)).into_bytes()),
+        _ => Some(fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))),
+    }
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// The files of the page, sorted. Hidden ones are somebody's editor's; anything else that cannot be served is a mistake.

@@ -21,16 +21,21 @@ fn get(server: &Server, path: &str, headers: &str) -> Response {
     raw::request(server.address, "GET", path, headers)
 }
 
-/// The files of the page: the path each is at, and its bytes.
-fn files() -> Vec<(String, Vec<u8>)> {
+/// The names and texts of the page's sources.
+fn sources() -> Vec<(String, String)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("public");
     let entries = fs::read_dir(folder).expect("the page").map(|entry| entry.expect("a readable entry").path());
     let file = |path: PathBuf| {
         let name = path.file_name().expect("a file has a name").to_string_lossy().into_owned();
-        let at = if name == "index.html" { "/".to_owned() } else { format!("/{name}") };
-        (!name.starts_with('.')).then(|| (at, fs::read(path).expect("a readable file")))
+        (!name.starts_with('.')).then(|| (name, fs::read_to_string(path).expect("a readable text")))
     };
     entries.filter_map(file).collect()
+}
+
+/// The paths that a browser asks for: a module comes with the script that imports it.
+fn paths() -> Vec<String> {
+    let names = sources().into_iter().map(|(name, _)| name).filter(|name| !name.ends_with(".js") || name == "app.js");
+    names.map(|name| if name == "index.html" { "/".to_owned() } else { format!("/{name}") }).collect()
 }
 
 /// Inflated by a program that is none of ours.
@@ -55,17 +60,18 @@ fn assert_guarded(response: &Response, what: &str) {
 #[test]
 fn every_file_is_served_as_it_is_or_gzipped_under_its_policy() {
     let server = Server::start(&[]);
-    let files = files();
-    assert!(files.len() >= 3 && files.iter().any(|(path, _)| path == "/"), "{files:?}");
-    for (path, bytes) in &files {
+    let paths = paths();
+    assert!(paths.len() >= 3 && paths.iter().any(|path| path == "/"), "{paths:?}");
+    for path in &paths {
         let plain = get(&server, path, "");
         assert_eq!((plain.status, plain.header("Content-Encoding")), (200, None), "{path}");
-        assert!(plain.body == *bytes, "{path} is the file");
+        assert!(!plain.body.is_empty(), "{path}");
         let gzipped = get(&server, path, GZIP);
         match gzipped.header("Content-Encoding") {
             Some(coding) => {
                 assert_eq!(coding, "gzip");
-                assert!(gzipped.body.len() < bytes.len() && gunzip(&gzipped.body) == *bytes, "{path} is the file");
+                assert!(gzipped.body.len() < plain.body.len(), "{path} is smaller");
+                assert!(gunzip(&gzipped.body) == plain.body, "{path} is the same");
                 assert_eq!(gzipped.body[4..8], [0; 4], "{path}: no time, so that each build makes the same");
                 assert_ne!(plain.header("ETag"), gzipped.header("ETag"), "{path}: another representation");
             }
@@ -79,9 +85,26 @@ fn every_file_is_served_as_it_is_or_gzipped_under_its_policy() {
             assert_eq!(response.header("Connection"), Some("close"));
         }
     }
-    let tags: BTreeSet<_> =
-        files.iter().map(|(path, _)| get(&server, path, "").header("ETag").map(str::to_owned)).collect();
-    assert_eq!(tags.len(), files.len(), "each its own");
+    let tags: BTreeSet<_> = paths.iter().map(|path| get(&server, path, "").header("ETag").map(str::to_owned)).collect();
+    assert_eq!(tags.len(), paths.len(), "each its own");
+}
+
+#[test]
+fn the_script_is_all_modules_without_their_comments() {
+    let server = Server::start(&[]);
+    let script = String::from_utf8(get(&server, "/app.js", "").body).expect("a text");
+    for line in script.lines() {
+        let is_left_over = ["import ", "export ", "//", "/*", " "].iter().any(|start| line.starts_with(start));
+        assert!(!is_left_over, "only what a browser needs: {line}");
+    }
+    let modules: Vec<_> = sources().into_iter().filter(|(name, _)| name.ends_with(".js")).collect();
+    let exported = modules.iter().flat_map(|(_, text)| text.lines().filter_map(|line| line.strip_prefix("export ")));
+    let exported: Vec<&str> = exported.collect();
+    assert!(exported.len() > modules.len() / 2, "the page has modules: {exported:?}");
+    for line in exported {
+        assert_eq!(script.matches(line).count(), 1, "once: {line}");
+    }
+    assert_eq!(get(&server, "/session.js", "").status, 404, "a module is nowhere else");
 }
 
 #[test]
@@ -93,7 +116,7 @@ fn types_are_told() {
         "svg" => "image/svg+xml",
         other => panic!("a file of a kind that this test should know: {other}"),
     };
-    for (path, _) in files() {
+    for path in paths() {
         let expected = path.rsplit_once('.').map_or("text/html; charset=utf-8", |(_, extension)| known(extension));
         assert_eq!(get(&server, &path, GZIP).header("Content-Type"), Some(expected), "{path}");
     }
@@ -104,7 +127,7 @@ fn types_are_told() {
 fn the_whole_page_is_small() {
     let server = Server::start(&[]);
     let sizes: Vec<(String, usize)> =
-        files().into_iter().map(|(path, _)| (path.clone(), get(&server, &path, GZIP).body.len())).collect();
+        paths().into_iter().map(|path| (path.clone(), get(&server, &path, GZIP).body.len())).collect();
     let total: usize = sizes.iter().map(|(_, size)| size).sum();
     assert!(total < PAGE_GZIPPED_BYTES_MAX, "{total} bytes: {sizes:?}");
 }
@@ -150,7 +173,7 @@ fn what_a_browser_has_already_is_not_sent_again() {
 #[test]
 fn head_is_get_without_the_body_in_every_coding() {
     let server = Server::start(&[]);
-    for (path, _) in files() {
+    for path in paths() {
         for headers in ["", GZIP, "If-None-Match: *\r\n", "Accept-Encoding: *;q=0\r\n"] {
             let head = raw::request(server.address, "HEAD", &path, headers);
             assert_eq!(head.head, get(&server, &path, headers).head, "{path} {headers}");

@@ -1,12 +1,11 @@
 // Starts the real server and a real Chromium for the tests, and ends both. The one place that knows how.
 
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { cpSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const ROOT = join(HERE, '..', '..');
@@ -27,16 +26,25 @@ const CHROMIUM_ARGS = [
   '--disable-sync',
 ];
 
-/** The page's module, imported without a build step or a package.json beside it. */
+/** What the page's modules export. They are copied beside a package.json, without which Node takes them for CommonJS. */
 export async function importPage() {
-  const source = await readFile(join(ROOT, 'public', 'app.js'), 'utf8');
-  return import(`data:text/javascript,${encodeURIComponent(source)}`);
+  const folder = mkdtempSync(join(tmpdir(), 'roomlog-page-'));
+  try {
+    cpSync(join(ROOT, 'public'), folder, { recursive: true });
+    writeFileSync(join(folder, 'package.json'), '{"type":"module"}');
+    const modules = ['room', 'rows', 'session'].map((name) => import(pathToFileURL(join(folder, `${name}.js`))));
+    return Object.assign({}, ...(await Promise.all(modules)));
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 }
 
 /** A server on a data folder of its own; `stop` and `start` keep folder and port, `close` ends it for good. */
 export class Server {
-  static async open() {
+  /** `options` are further options of the command line. */
+  static async open(options = []) {
     const server = new Server();
+    server.options = options;
     server.data = mkdtempSync(join(tmpdir(), 'roomlog-browser-'));
     server.port = 0;
     await server.start();
@@ -44,7 +52,7 @@ export class Server {
   }
 
   async start() {
-    const args = ['--port', String(this.port), '--data', this.data];
+    const args = ['--port', String(this.port), '--data', this.data, ...this.options];
     this.child = spawn(SERVER, args, { stdio: ['ignore', 'pipe', 'inherit'] });
     this.exited = new Promise((resolve) => this.child.once('exit', resolve));
     this.url = await new Promise((resolve, reject) => {

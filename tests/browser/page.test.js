@@ -225,7 +225,7 @@ describe('page', { timeout: 120_000 }, () => {
     const other = await visit();
     await other.page.getByLabel('Your name').fill('Ada-Name');
     await other.page.keyboard.press('Enter');
-    await other.page.getByText('is in use right now').waitFor();
+    await other.page.getByText('This name is taken').waitFor();
     await other.page.getByLabel('Your name').fill('ada-the-second');
     await other.page.keyboard.press('Enter');
     await other.connected();
