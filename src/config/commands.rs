@@ -167,6 +167,18 @@ mod tests {
     }
 
     #[test]
+    fn a_usage_line_has_actions_or_words_and_options_if_there_are_any() {
+        for (command, usage) in [
+            (&SERVE_COMMAND, "roomlog [serve] [OPTION]..."),
+            (&log::COMMAND, "roomlog log list|stat|verify|export|import|repair [OPTION]..."),
+            (&bench::COMMAND, "roomlog bench URL [OPTION]..."),
+            (&manual::COMMAND, "roomlog man"),
+        ] {
+            assert_eq!(command.usage(), usage);
+        }
+    }
+
+    #[test]
     fn every_command_is_told_of_and_explains_itself_on_one_screen() {
         let all = COMMANDS[0].help_text();
         for command in COMMANDS {
