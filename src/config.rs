@@ -6,8 +6,11 @@
 mod account;
 mod actions;
 mod bench;
+pub mod commands;
+mod completions;
 mod condition;
 mod log;
+mod manual;
 pub mod options;
 mod values;
 
@@ -20,10 +23,11 @@ use ::log::LevelFilter;
 use crate::limits;
 pub use account::{AccountAction, AccountCommand, PasswordSource, Secret};
 pub use bench::{BENCH, Bench, SIZE_BYTES_MIN, Target};
+use commands::{COMMANDS, CommandSpec, Environment, no_actions};
 pub use condition::{Condition, FIGURES, LATENCIES, QUANTILES, Relation, Unit};
 pub use log::{LogAction, LogCommand};
 pub use options::UsageError;
-use options::{OptionSpec, Outcome, fill, help_lines, nearest, printable};
+use options::{OptionSpec, Outcome, fill, nearest, printable, rows};
 use values::{
     age, age_text, allow_origin, duration, duration_or_zero, duration_text, folder, fsync, ip, log_level, number, port,
     positive, size, size_text, word,
@@ -203,8 +207,10 @@ pub enum Invocation {
     Account(AccountCommand),
     /// `roomlog bench`.
     Bench(Box<Bench>),
-    /// Print this text.
+    /// Print this text, which says how the program is used.
     Help(String),
+    /// Print this text, which a program reads.
+    Print(String),
     /// Print the version.
     Version,
 }
@@ -243,9 +249,9 @@ pub static SERVE: &[OptionSpec<Config>] = &[
     },
     OptionSpec {
         flag: "fsync",
-        value_name: "WHEN",
+        value_name: "always|never|TIME",
         env: &["ROOMLOG_FSYNC"],
-        help: "when to sync: always, never or every TIME",
+        help: "when to sync; with a TIME every so often",
         repeatable: false,
         set: |c, v| put(&mut c.fsync, fsync(v)),
         show: |c| c.fsync.to_string(),
@@ -324,18 +330,18 @@ pub static SERVE: &[OptionSpec<Config>] = &[
     },
     OptionSpec {
         flag: "registration",
-        value_name: "WHO",
+        value_name: "open|closed",
         env: &["ROOMLOG_REGISTRATION"],
-        help: "open: anybody makes an account, or closed",
+        help: "open: anybody may make an account",
         repeatable: false,
         set: |c, v| put(&mut c.is_registration_open, word(v, "open", "closed")),
         show: |c| if c.is_registration_open { "open".to_owned() } else { "closed".to_owned() },
     },
     OptionSpec {
         flag: "guests",
-        value_name: "YES",
+        value_name: "yes|no",
         env: &["ROOMLOG_GUESTS"],
-        help: "take part without an account: yes or no",
+        help: "take part without an account",
         repeatable: false,
         set: |c, v| put(&mut c.allows_guests, word(v, "yes", "no")),
         show: |c| if c.allows_guests { "yes".to_owned() } else { "no".to_owned() },
@@ -414,9 +420,9 @@ pub static SERVE: &[OptionSpec<Config>] = &[
     },
     OptionSpec {
         flag: "log-level",
-        value_name: "LEVEL",
+        value_name: "error|warn|info|debug|trace",
         env: &["ROOMLOG_LOG_LEVEL"],
-        help: "error, warn, info, debug or trace",
+        help: "least severe to be logged",
         repeatable: false,
         set: |c, v| put(&mut c.log_level, log_level(v)),
         show: |c| c.log_level.as_str().to_lowercase(),
@@ -445,8 +451,29 @@ pub static HEALTHCHECK: &[OptionSpec<Healthcheck>] = &[
     },
 ];
 
-/// The commands' names, the first being the default.
-pub const COMMANDS: &[&str] = &["serve", "healthcheck", "log", "account", "bench"];
+static SERVE_COMMAND: CommandSpec = CommandSpec {
+    name: "serve",
+    help: "run the server",
+    about: "Runs the server until SIGTERM or SIGINT.",
+    words: "",
+    actions: no_actions,
+    options: || rows(SERVE, &Config::default()),
+    notes: "A TIME reads 500ms, 30s, 5m or 2h; an AGE also 90d; a SIZE 500M or 2G. Each\n\
+            option is also an environment variable, as ROOMLOG_OFFLINE_TIMEOUT=60s (and\n\
+            PORT); a flag beats it.\n",
+    parse: serve,
+};
+
+static HEALTHCHECK_COMMAND: CommandSpec = CommandSpec {
+    name: "healthcheck",
+    help: "ask a running server how it is",
+    about: "Asks a running server for GET /healthz; exits with 0 if it is well, else with 1.",
+    words: "",
+    actions: no_actions,
+    options: || rows(HEALTHCHECK, &Healthcheck::default()),
+    notes: "Each option is also an environment variable, as ROOMLOG_PORT (and PORT).\n",
+    parse: healthcheck,
+};
 
 impl Config {
     /// Reads a command line (without the program's name) over an environment.
@@ -459,19 +486,12 @@ impl Config {
     ) -> Result<Invocation, UsageError> {
         let mut args: Vec<OsString> = args.into_iter().collect();
         let is_word = args.first().is_some_and(|arg| !arg.as_encoded_bytes().starts_with(b"-"));
-        let command = if is_word { printable(&args.remove(0)) } else { COMMANDS[0].to_owned() };
-        let mut parser = lexopt::Parser::from_args(args);
-        match command.as_str() {
-            "serve" => serve(&mut parser, env),
-            "healthcheck" => healthcheck(&mut parser, env),
-            "log" => log::parse(&mut parser, env),
-            "account" => account::parse(&mut parser, env),
-            "bench" => bench::parse(&mut parser, env),
-            _ => {
-                let nearest = nearest(&command, COMMANDS.iter().copied()).map(str::to_owned);
-                Err(UsageError::UnknownCommand { command, nearest })
-            }
-        }
+        let name = if is_word { printable(&args.remove(0)) } else { COMMANDS[0].name.to_owned() };
+        let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {
+            let nearest = nearest(&name, COMMANDS.iter().map(|command| command.name)).map(str::to_owned);
+            return Err(UsageError::UnknownCommand { command: name, nearest });
+        };
+        (command.parse)(&mut lexopt::Parser::from_args(args), &env)
     }
 
     /// Where to listen.
@@ -507,10 +527,10 @@ impl Config {
     }
 }
 
-fn serve(parser: &mut lexopt::Parser, env: impl Fn(&str) -> Option<OsString>) -> Result<Invocation, UsageError> {
+fn serve(parser: &mut lexopt::Parser, env: Environment<'_>) -> Result<Invocation, UsageError> {
     let mut config = Config::default();
     match fill(&mut config, SERVE, parser, env)? {
-        Outcome::Help => Ok(Invocation::Help(serve_help())),
+        Outcome::Help => Ok(Invocation::Help(SERVE_COMMAND.help_text())),
         Outcome::Version => Ok(Invocation::Version),
         Outcome::Filled { origins } => {
             check_relations(&config, &origins)?;
@@ -519,10 +539,10 @@ fn serve(parser: &mut lexopt::Parser, env: impl Fn(&str) -> Option<OsString>) ->
     }
 }
 
-fn healthcheck(parser: &mut lexopt::Parser, env: impl Fn(&str) -> Option<OsString>) -> Result<Invocation, UsageError> {
+fn healthcheck(parser: &mut lexopt::Parser, env: Environment<'_>) -> Result<Invocation, UsageError> {
     let mut target = Healthcheck::default();
     match fill(&mut target, HEALTHCHECK, parser, env)? {
-        Outcome::Help => Ok(Invocation::Help(healthcheck_help())),
+        Outcome::Help => Ok(Invocation::Help(HEALTHCHECK_COMMAND.help_text())),
         Outcome::Version => Ok(Invocation::Version),
         Outcome::Filled { .. } => Ok(Invocation::Healthcheck(target)),
     }
@@ -543,34 +563,6 @@ fn check_relations(config: &Config, origins: &[String]) -> Result<(), UsageError
         )));
     }
     Ok(())
-}
-
-fn serve_help() -> String {
-    format!(
-        "roomlog {}: a chat server where a room is a log\n\n\
-         Usage: roomlog [serve] [OPTION]...\n       \
-         roomlog healthcheck [--port PORT] [--bind ADDR]\n       \
-         roomlog log list|stat|verify|export|import|repair [OPTION]...\n       \
-         roomlog account add|passwd|role|remove|list|bans|unban [OPTION]...\n       \
-         roomlog bench URL [OPTION]...\n\n\
-         Options of serve:\n{}\n  \
-         -h, --help                this text\n  \
-         -V, --version             the version\n\n\
-         A TIME reads 500ms, 30s, 5m or 2h; an AGE also 90d; a SIZE 500M or 2G. Each\n\
-         option is also an environment variable, as ROOMLOG_OFFLINE_TIMEOUT=60s (and\n\
-         PORT); a flag beats it.\n",
-        env!("CARGO_PKG_VERSION"),
-        help_lines(SERVE, &Config::default()),
-    )
-}
-
-fn healthcheck_help() -> String {
-    format!(
-        "Asks a running server for GET /healthz; exits with 0 if it is well, else with 1.\n\n\
-         Usage: roomlog healthcheck [OPTION]...\n\n{}\n\
-         Each option is also an environment variable, as ROOMLOG_PORT (and PORT).\n",
-        help_lines(HEALTHCHECK, &Healthcheck::default()),
-    )
 }
 
 fn put<V>(place: &mut V, value: Result<V, String>) -> Result<(), String> {

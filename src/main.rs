@@ -27,7 +27,7 @@ fn main() -> ExitCode {
         Invocation::Log(command) => with_warnings(|| log::run(&command)),
         Invocation::Account(command) => with_warnings(|| account::run(&command)),
         Invocation::Bench(bench) => load(&bench),
-        Invocation::Help(text) => finish(print(&text)),
+        Invocation::Help(text) | Invocation::Print(text) => finish(print(&text)),
         Invocation::Version => finish(print(concat!("roomlog ", env!("CARGO_PKG_VERSION"), "\n"))),
     }
 }

@@ -41,7 +41,8 @@ fn wrong_environment_is_blamed_by_name_and_exit_2() {
 
 #[test]
 fn help_and_version_go_to_stdout() {
-    for args in [&["--help"][..], &["serve", "-h"], &["healthcheck", "--help"]] {
+    for args in [&["--help"][..], &["serve", "-h"], &["healthcheck", "--help"], &["completions", "-h"], &["man", "-h"]]
+    {
         let (code, stdout, stderr) = run(args);
         assert!(code == 0 && stderr.is_empty() && stdout.contains("Usage: roomlog"), "{args:?}: {stdout}{stderr}");
     }

@@ -426,7 +426,8 @@ fn flag_rows<T>(table: &[OptionSpec<T>], defaults: &T) -> String {
         let default = (spec.show)(defaults);
         let default = if default.is_empty() { String::new() } else { format!("`{default}`") };
         let flag = format!("--{} {}", spec.flag, spec.value_name);
-        format!("| `{}` | {default} | {} |\n", flag.trim_end(), spec.help)
+        // A table's cells end at a bar, also in code.
+        format!("| `{}` | {default} | {} |\n", flag.trim_end().replace('|', "\\|"), spec.help)
     };
     table.iter().map(row).collect()
 }

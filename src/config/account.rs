@@ -7,8 +7,9 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::PathBuf;
 
-use super::actions::{self, ActionSpec, Asked, utf8};
-use super::options::{OptionSpec, UsageError, printable};
+use super::actions::{self, ActionSpec, Asked, action_rows, utf8};
+use super::commands::{CommandSpec, Environment};
+use super::options::{OptionSpec, UsageError, printable, rows};
 use super::values::{folder, word};
 use super::{Config, Invocation, put};
 
@@ -123,9 +124,9 @@ const JSON: OptionSpec<Values> = OptionSpec {
 };
 const ROLE: OptionSpec<Values> = OptionSpec {
     flag: "role",
-    value_name: "ROLE",
+    value_name: "member|admin",
     env: &[],
-    help: "add: member or admin",
+    help: "add: may it look after others",
     repeatable: false,
     set: |v, text| put(&mut v.is_admin, role(text)),
     show: |_| "member".to_owned(),
@@ -188,13 +189,21 @@ static ACTIONS: &[ActionSpec<Values>] = &[
     },
 ];
 
-/// Reads the rest of a command line that begins with `account`.
-pub(super) fn parse(
-    parser: &mut lexopt::Parser,
-    env: impl Fn(&str) -> Option<OsString>,
-) -> Result<Invocation, UsageError> {
+pub(super) static COMMAND: CommandSpec = CommandSpec {
+    name: "account",
+    help: "look after the accounts of a data folder",
+    about: "Looks after the accounts of a data folder, beside a running server too.",
+    words: "",
+    actions: || action_rows(ACTIONS, &defaults()),
+    options: || rows(ALL, &defaults()),
+    notes: "A password is asked for at the terminal, unless --password-file or the\n\
+            environment variable ROOMLOG_PASSWORD has it.\n",
+    parse,
+};
+
+fn parse(parser: &mut lexopt::Parser, env: Environment<'_>) -> Result<Invocation, UsageError> {
     let mut values = defaults();
-    let (spec, words) = match actions::parse("account", ACTIONS, &mut values, help, parser, &env)? {
+    let (spec, words) = match actions::parse(&COMMAND, ACTIONS, &mut values, parser, env)? {
         Asked::Action(spec, words) => (spec, words),
         Asked::Answer(answer) => return Ok(*answer),
     };
@@ -251,14 +260,6 @@ fn from_environment(env: impl Fn(&str) -> Option<OsString>) -> Result<Option<Pas
 
 fn defaults() -> Values {
     Values { data: Config::default().data, json: false, is_admin: false, password: None }
-}
-
-fn help() -> String {
-    let head = "Looks after the accounts of a data folder, beside a running server too.\n\n\
-                Usage: roomlog account ACTION [OPTION]...\n\n";
-    actions::help(head, ACTIONS, ALL, &defaults())
-        + "\nA password is asked for at the terminal, unless --password-file or the\n\
-           environment variable ROOMLOG_PASSWORD has it.\n"
 }
 
 #[cfg(test)]

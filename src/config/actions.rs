@@ -1,12 +1,12 @@
 //! Commands that have actions: `roomlog log list`, `roomlog account add NAME`.
 //!
-//! Owns: how a line with an action, its words and its options is read, and the help for them. Must never know: what an
-//! action does.
+//! Owns: how a line with an action, its words and its options is read. Must never know: what an action does.
 
 use std::ffi::OsString;
 
 use super::Invocation;
-use super::options::{OptionSpec, Outcome, UsageError, fill_with_words, help_lines, nearest, printable};
+use super::commands::{ActionRow, CommandSpec};
+use super::options::{OptionSpec, Outcome, UsageError, fill_with_words, nearest, printable, rows};
 
 /// An action's name, words and options.
 pub(super) struct ActionSpec<V: 'static> {
@@ -33,23 +33,24 @@ pub(super) enum Asked<V: 'static> {
     Answer(Box<Invocation>),
 }
 
-/// Reads the rest of a line that begins with `command`. Without an action it asks for `help`.
+/// Reads the rest of a line that begins with `command`. Without an action it asks for help.
 pub(super) fn parse<V>(
-    command: &str,
+    command: &CommandSpec,
     actions: &'static [ActionSpec<V>],
     values: &mut V,
-    help: impl Fn() -> String,
     parser: &mut lexopt::Parser,
     env: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Asked<V>, UsageError> {
-    let Some(action) = first_word(parser)? else { return Ok(Asked::Answer(Box::new(Invocation::Help(help())))) };
+    let help = || Ok(Asked::Answer(Box::new(Invocation::Help(command.help_text()))));
+    let Some(action) = first_word(parser)? else { return help() };
+    let command = command.name;
     let spec = actions.iter().find(|spec| spec.name == action).ok_or_else(|| {
         let nearest = nearest(&action, actions.iter().map(|spec| spec.name)).map(|name| format!("{command} {name}"));
         UsageError::UnknownCommand { command: format!("{command} {action}"), nearest }
     })?;
     let mut words = Vec::new();
     match fill_with_words(values, spec.options, parser, env, &mut words, spec.words().count())? {
-        Outcome::Help => return Ok(Asked::Answer(Box::new(Invocation::Help(help())))),
+        Outcome::Help => return help(),
         Outcome::Version => return Ok(Asked::Answer(Box::new(Invocation::Version))),
         Outcome::Filled { .. } => {}
     }
@@ -74,12 +75,11 @@ pub(super) fn utf8(word: OsString) -> Result<String, UsageError> {
     word.into_string().map_err(|word| UsageError::Unexpected(printable(&word)))
 }
 
-/// The help: `head`, the actions, all options with the values in `defaults`.
-pub(super) fn help<V>(head: &str, actions: &[ActionSpec<V>], options: &[OptionSpec<V>], defaults: &V) -> String {
-    let mut text = head.to_owned();
-    for spec in actions {
-        let left = format!("{} {}", spec.name, spec.words);
-        text += &format!("  {:<24}  {}\n", left.trim_end(), spec.help);
-    }
-    text + "\n" + &help_lines(options, defaults)
+/// The actions without what they fill.
+pub(super) fn action_rows<V>(actions: &[ActionSpec<V>], defaults: &V) -> Vec<ActionRow> {
+    let row = |spec: &ActionSpec<V>| {
+        let ActionSpec { name, words, help, options, .. } = *spec;
+        ActionRow { name, words, help, options: rows(options, defaults) }
+    };
+    actions.iter().map(row).collect()
 }

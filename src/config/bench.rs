@@ -2,11 +2,12 @@
 //!
 //! Owns: the table of this command, its defaults, and which options exclude each other. Must never know: how it measures.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fmt;
 
+use super::commands::{CommandSpec, Environment, no_actions};
 use super::condition::{Condition, condition};
-use super::options::{OptionSpec, Outcome, UsageError, fill_with_words, help_lines, printable};
+use super::options::{OptionSpec, Outcome, UsageError, fill_with_words, printable, rows};
 use super::values::{duration, duration_or_zero, duration_text, number};
 use super::{Invocation, put};
 use crate::limits;
@@ -284,14 +285,23 @@ fn room(value: &OsStr) -> Result<Option<String>, String> {
         .ok_or_else(|| format!("is no prefix: up to {ROOM_PREFIX_CHARS_MAX} of a-z, A-Z, 0-9, '-', '_' and '.'"))
 }
 
-/// Reads the rest of a command line that begins with `bench`.
-pub(super) fn parse(
-    parser: &mut lexopt::Parser,
-    env: impl Fn(&str) -> Option<OsString>,
-) -> Result<Invocation, UsageError> {
+pub(super) static COMMAND: CommandSpec = CommandSpec {
+    name: "bench",
+    help: "load a server and measure it",
+    about: "Loads a chat server that speaks Roomlog's protocol, and measures it.",
+    words: "URL",
+    actions: no_actions,
+    options: || rows(BENCH, &Bench::default()),
+    notes: "URL is ws://HOST:PORT/PATH, or HOST:PORT. Exit status: 0 good, 1 could not run,\n\
+            2 wrong usage, 3 a --fail-if is true, 4 messages or connections were lost.\n\
+            docs/BENCH.md says how to read the result.\n",
+    parse,
+};
+
+fn parse(parser: &mut lexopt::Parser, env: Environment<'_>) -> Result<Invocation, UsageError> {
     let (mut bench, mut words) = (Bench::default(), Vec::new());
     match fill_with_words(&mut bench, BENCH, parser, env, &mut words, 1)? {
-        Outcome::Help => return Ok(Invocation::Help(help())),
+        Outcome::Help => return Ok(Invocation::Help(COMMAND.help_text())),
         Outcome::Version => return Ok(Invocation::Version),
         Outcome::Filled { .. } => {}
     }
@@ -366,19 +376,10 @@ fn check_relations(bench: &Bench) -> Result<(), UsageError> {
     Ok(())
 }
 
-fn help() -> String {
-    format!(
-        "Loads a chat server that speaks Roomlog's protocol, and measures it.\n\n\
-         Usage: roomlog bench URL [OPTION]...\n\n{}\n\
-         URL is ws://HOST:PORT/PATH, or HOST:PORT. Exit status: 0 good, 1 could not run,\n\
-         2 wrong usage, 3 a --fail-if is true, 4 messages or connections were lost.\n\
-         docs/BENCH.md says how to read the result.\n",
-        help_lines(BENCH, &Bench::default()),
-    )
-}
-
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
     use super::super::Config;
     use super::*;
 
@@ -462,11 +463,5 @@ mod tests {
         ] {
             assert_eq!(parsed(line), Err(words.to_owned()), "{line}");
         }
-    }
-
-    #[test]
-    fn help_fits_a_screen() {
-        let help = help();
-        assert!(help.lines().count() <= 40 && help.lines().all(|line| line.chars().count() <= 80), "{help}");
     }
 }

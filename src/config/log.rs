@@ -2,11 +2,11 @@
 //!
 //! Owns: the tables of this command. Must never know: what the actions do.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::actions::{self, ActionSpec, Asked, utf8};
-use super::options::{OptionSpec, UsageError};
+use super::actions::{self, ActionSpec, Asked, action_rows, utf8};
+use super::commands::{CommandSpec, Environment};
+use super::options::{OptionSpec, UsageError, rows};
 use super::values::{folder, number};
 use super::{Config, Invocation, put};
 
@@ -166,13 +166,20 @@ static ACTIONS: &[ActionSpec<Values>] = &[
     },
 ];
 
-/// Reads the rest of a command line that begins with `log`.
-pub(super) fn parse(
-    parser: &mut lexopt::Parser,
-    env: impl Fn(&str) -> Option<OsString>,
-) -> Result<Invocation, UsageError> {
+pub(super) static COMMAND: CommandSpec = CommandSpec {
+    name: "log",
+    help: "look after the rooms of a data folder",
+    about: "Looks after the rooms of a data folder. All but import and repair --yes only\nread, beside a running server too.",
+    words: "",
+    actions: || action_rows(ACTIONS, &defaults()),
+    options: || rows(ALL, &defaults()),
+    notes: "",
+    parse,
+};
+
+fn parse(parser: &mut lexopt::Parser, env: Environment<'_>) -> Result<Invocation, UsageError> {
     let mut values = defaults();
-    let (spec, words) = match actions::parse("log", ACTIONS, &mut values, help, parser, env)? {
+    let (spec, words) = match actions::parse(&COMMAND, ACTIONS, &mut values, parser, env)? {
         Asked::Action(spec, words) => (spec, words),
         Asked::Answer(answer) => return Ok(*answer),
     };
@@ -198,15 +205,10 @@ fn action_of(name: &str, room: Option<String>, file: Option<PathBuf>, values: &V
     }
 }
 
-fn help() -> String {
-    let head = "Looks after the rooms of a data folder. All but import and repair --yes only read, beside\n\
-                a running server too.\n\n\
-                Usage: roomlog log ACTION [OPTION]...\n\n";
-    actions::help(head, ACTIONS, ALL, &defaults())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
     use super::*;
 
     fn parsed(args: &[&str]) -> Result<Invocation, String> {

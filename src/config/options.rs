@@ -7,11 +7,13 @@ use std::ffi::{OsStr, OsString};
 
 use lexopt::Arg;
 
-/// One option of a command that fills a `T`: argv, environment, help (and man page, shell completion) come from this row.
+/// One option of a command that fills a `T`: argv, environment, help, manual and what shells complete come from this row.
 pub struct OptionSpec<T: 'static> {
     /// Long flag without its dashes.
     pub flag: &'static str,
-    /// What stands for the value in the help; empty for a switch, which takes none.
+    /// What stands for the value in the help, as `open|closed` or `always|never|TIME`: a word in small letters is to be written
+    /// so, one in capitals stands for something, of which `FILE` and `DIR` can be completed. Empty for a switch, which takes
+    /// none.
     pub value_name: &'static str,
     /// Environment variables that set it, the first that is set and not empty wins.
     pub env: &'static [&'static str],
@@ -23,6 +25,32 @@ pub struct OptionSpec<T: 'static> {
     pub set: fn(&mut T, &OsStr) -> Result<(), String>,
     /// The value in force as it would be written, for the help's defaults; empty where there is none.
     pub show: fn(&T) -> String,
+}
+
+/// What is known of an option without what it fills.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OptionRow {
+    /// As [`OptionSpec::flag`].
+    pub flag: &'static str,
+    /// As [`OptionSpec::value_name`].
+    pub value_name: &'static str,
+    /// As [`OptionSpec::env`].
+    pub env: &'static [&'static str],
+    /// As [`OptionSpec::help`].
+    pub help: &'static str,
+    /// As [`OptionSpec::repeatable`].
+    pub repeatable: bool,
+    /// The value in force if nothing is said; empty where there is none.
+    pub default: String,
+}
+
+/// A table without what it fills, with the values of `defaults`.
+pub fn rows<T>(table: &[OptionSpec<T>], defaults: &T) -> Vec<OptionRow> {
+    let row = |spec: &OptionSpec<T>| {
+        let OptionSpec { flag, value_name, env, help, repeatable, .. } = *spec;
+        OptionRow { flag, value_name, env, help, repeatable, default: (spec.show)(defaults) }
+    };
+    table.iter().map(row).collect()
 }
 
 /// Why a command line or an environment cannot be used. The caller prints it as one line and exits with 2.
@@ -230,19 +258,4 @@ fn edit_distance(a: &str, b: &str) -> usize {
         before = std::mem::replace(&mut above, row);
     }
     above[b.len()]
-}
-
-/// The help's option lines, with the values of `defaults` in brackets.
-pub fn help_lines<T>(table: &[OptionSpec<T>], defaults: &T) -> String {
-    let mut lines = String::new();
-    for spec in table {
-        let left = format!("--{} {}", spec.flag, spec.value_name);
-        let left = left.trim_end();
-        let default = match (spec.show)(defaults) {
-            empty if empty.is_empty() => empty,
-            value => format!(" [{value}]"),
-        };
-        lines += &format!("  {left:<24}  {}{default}\n", spec.help);
-    }
-    lines
 }

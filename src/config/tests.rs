@@ -248,6 +248,25 @@ fn what_an_option_shows_is_what_it_reads() {
     assert_eq!(config(&shown.collect::<Vec<_>>().join(" "), &[]), changed);
 }
 
+/// The completions offer them.
+#[test]
+fn the_words_that_a_value_name_lists_are_those_that_are_read() {
+    let mut listed = 0;
+    for spec in SERVE {
+        let words = commands::alternatives(spec.value_name).filter_map(|alternative| match alternative {
+            commands::Alternative::Word(word) => Some(word),
+            _ => None,
+        });
+        for word in words {
+            listed += 1;
+            assert_eq!((spec.set)(&mut Config::default(), word.as_ref()), Ok(()), "--{} {word}", spec.flag);
+            let refused = (spec.set)(&mut Config::default(), "nonsense".as_ref()).expect_err("no such word");
+            assert!(refused.contains(word), "--{} names {word}: {refused}", spec.flag);
+        }
+    }
+    assert_eq!(listed, 2 + 2 + 2 + 5, "fsync, registration, guests, log-level");
+}
+
 #[test]
 fn healthcheck_asks_loopback_where_the_server_listens() {
     for (line, address) in [
