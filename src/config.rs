@@ -6,12 +6,14 @@
 mod account;
 mod actions;
 mod bench;
-pub mod commands;
+pub mod chat;
+mod commands;
 mod completions;
 mod condition;
 mod log;
 mod manual;
 pub mod options;
+mod target;
 mod values;
 
 use std::ffi::OsString;
@@ -22,12 +24,14 @@ use ::log::LevelFilter;
 
 use crate::limits;
 pub use account::{AccountAction, AccountCommand, PasswordSource, Secret};
-pub use bench::{BENCH, Bench, SIZE_BYTES_MIN, Target};
+pub use bench::{BENCH, Bench, SIZE_BYTES_MIN};
+pub use chat::{CHAT, ChatOptions, TAIL_MAX};
 use commands::{COMMANDS, CommandSpec, Environment, no_actions};
 pub use condition::{Condition, FIGURES, LATENCIES, QUANTILES, Relation, Unit};
 pub use log::{LogAction, LogCommand};
 pub use options::UsageError;
 use options::{OptionSpec, Outcome, fill, nearest, printable, rows};
+pub use target::Target;
 use values::{
     age, age_text, allow_origin, duration, duration_or_zero, duration_text, folder, fsync, ip, log_level, number, port,
     positive, size, size_text, word,
@@ -205,6 +209,8 @@ pub enum Invocation {
     Log(LogCommand),
     /// `roomlog account`.
     Account(AccountCommand),
+    /// `roomlog chat`.
+    Chat(Box<ChatOptions>),
     /// `roomlog bench`.
     Bench(Box<Bench>),
     /// Print this text, which says how the program is used.

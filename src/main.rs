@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use ::log::LevelFilter;
-use roomlog::cli::{account, bench, healthcheck, log};
+use roomlog::cli::{account, bench, chat, healthcheck, log};
 use roomlog::config::{Bench, Config, Invocation};
 use roomlog::server;
 use simple_logger::SimpleLogger;
@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         Invocation::Healthcheck(target) => finish(healthcheck::run(&target)),
         Invocation::Log(command) => with_warnings(|| log::run(&command)),
         Invocation::Account(command) => with_warnings(|| account::run(&command)),
+        Invocation::Chat(options) => ExitCode::from(chat::run(&options)),
         Invocation::Bench(bench) => load(&bench),
         Invocation::Help(text) | Invocation::Print(text) => finish(print(&text)),
         Invocation::Version => finish(print(concat!("roomlog ", env!("CARGO_PKG_VERSION"), "\n"))),

@@ -3,7 +3,6 @@
 //! Owns: what is printed, and the errors of all actions. Must never know: bytes of the ledger; `accounts` reads and writes.
 
 mod local;
-mod password;
 mod remote;
 
 use std::io::{self, BufWriter, Write};
@@ -15,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use self::local::Local;
 use self::remote::Remote;
 use super::log::visible;
+use super::secret::{self, Ask, SecretError};
 use crate::accounts::{Role, SubmitError};
 use crate::config::{AccountAction, AccountCommand, PasswordSource};
 use crate::log::{Disk, RealDisk, StoreError, lock};
@@ -34,6 +34,9 @@ pub enum AccountCommandError {
         /// Where it was looked for.
         data: PathBuf,
     },
+    /// There is no password to be had.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// A name or a password breaks the rules.
     #[error("{0}")]
     Invalid(String),
@@ -125,7 +128,7 @@ fn wanted_password(action: &AccountAction) -> Result<String, AccountCommandError
         AccountAction::Passwd { password, .. } => password,
         _ => return Ok(String::new()),
     };
-    let text = password::read(source)?;
+    let text = secret::read(source, Ask::Twice)?;
     passwords::check_new(&text).map_err(|why| AccountCommandError::Invalid(why.to_owned()))?;
     Ok(text)
 }

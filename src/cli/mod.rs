@@ -4,5 +4,8 @@
 
 pub mod account;
 pub mod bench;
+pub mod chat;
 pub mod healthcheck;
+mod http;
 pub mod log;
+mod secret;

@@ -243,7 +243,7 @@ fn role(text: &OsStr) -> Result<bool, String> {
     word(text, "admin", "member")
 }
 
-fn password_file(text: &OsStr) -> Result<PasswordSource, String> {
+pub(super) fn password_file(text: &OsStr) -> Result<PasswordSource, String> {
     match text.as_encoded_bytes() {
         b"" => Err("is not a file".to_owned()),
         b"-" => Ok(PasswordSource::Stdin),
@@ -252,7 +252,7 @@ fn password_file(text: &OsStr) -> Result<PasswordSource, String> {
 }
 
 /// The password in the environment. An error must not show it.
-fn from_environment(env: impl Fn(&str) -> Option<OsString>) -> Result<Option<PasswordSource>, UsageError> {
+pub(super) fn from_environment(env: impl Fn(&str) -> Option<OsString>) -> Result<Option<PasswordSource>, UsageError> {
     let Some(value) = env(PASSWORD_ENV).filter(|value| !value.is_empty()) else { return Ok(None) };
     let text = value.into_string().map_err(|_| UsageError::Conflict(format!("{PASSWORD_ENV} is not UTF-8")))?;
     Ok(Some(PasswordSource::Given(Secret(text))))

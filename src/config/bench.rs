@@ -3,11 +3,11 @@
 //! Owns: the table of this command, its defaults, and which options exclude each other. Must never know: how it measures.
 
 use std::ffi::OsStr;
-use std::fmt;
 
 use super::commands::{CommandSpec, Environment, no_actions};
 use super::condition::{Condition, condition};
 use super::options::{OptionSpec, Outcome, UsageError, fill_with_words, printable, rows};
+use super::target::{Target, target};
 use super::values::{duration, duration_or_zero, duration_text, number};
 use super::{Invocation, put};
 use crate::limits;
@@ -20,32 +20,6 @@ const CONNS_MAX: u32 = 1_000_000;
 const RATE_MAX: u32 = 10_000_000;
 /// Longest prefix of room names, in characters; a number follows.
 const ROOM_PREFIX_CHARS_MAX: usize = limits::ROOM_NAME_CHARS_MAX - 16;
-
-/// The server to load.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Target {
-    /// Name or address, as written, without brackets.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-    /// Path and query, beginning with a slash.
-    pub path: String,
-}
-
-impl Target {
-    /// Host and port, as a `Host` header has them.
-    #[must_use]
-    pub fn authority(&self) -> String {
-        let Target { host, port, .. } = self;
-        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
-    }
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ws://{}{}", self.authority(), self.path)
-    }
-}
 
 /// The values in force for `roomlog bench`.
 ///
@@ -317,34 +291,6 @@ fn parse(parser: &mut lexopt::Parser, env: Environment<'_>) -> Result<Invocation
     Ok(Invocation::Bench(Box::new(bench)))
 }
 
-/// `ws://host:port/path`, or as much of it as is needed.
-fn target(url: &OsStr) -> Result<Target, String> {
-    let words = "is no URL: write ws://127.0.0.1:8080, localhost:8080 or ws://[::1]:8080/ws";
-    let text = url.to_str().ok_or("is not UTF-8")?;
-    if text.starts_with("wss:") || text.starts_with("https:") {
-        return Err("asks for TLS, which this does not speak: measure behind what ends it".to_owned());
-    }
-    let rest = text.strip_prefix("ws://").or_else(|| text.strip_prefix("http://")).unwrap_or(text);
-    let cut = rest.find(['/', '?']).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(cut);
-    if authority.contains('@')
-        || rest.chars().any(|c| c.is_control() || c.is_whitespace() || c == '#')
-        || !path.is_ascii()
-    {
-        return Err(words.to_owned());
-    }
-    let (host, port) = match authority.strip_prefix('[') {
-        Some(bracketed) => bracketed.split_once(']').map(|(host, rest)| (host, rest.strip_prefix(':'))).ok_or(words)?,
-        None => authority.rsplit_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
-    };
-    let port = port.map_or(Ok(80), |port| port.parse().map_err(|_| words))?;
-    if host.is_empty() || port == 0 || authority.starts_with('[') != host.contains(':') {
-        return Err(words.to_owned());
-    }
-    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-    Ok(Target { host: host.to_owned(), port, path })
-}
-
 fn check_relations(bench: &Bench) -> Result<(), UsageError> {
     let conflict = |text: String| Err(UsageError::Conflict(text));
     let modes = [("--closed", bench.closed), ("--idle", bench.idle), ("--replay", bench.replay.is_some())];
@@ -446,7 +392,10 @@ mod tests {
     fn what_cannot_be_used_is_told_in_a_line() {
         for (line, words) in [
             ("", "bench needs the server's URL; see roomlog bench --help"),
-            ("wss://a", "bench: 'wss://a' asks for TLS, which this does not speak: measure behind what ends it"),
+            (
+                "wss://a",
+                "bench: 'wss://a' asks for TLS, which this does not speak: write the address behind what ends it",
+            ),
             ("::1", "bench: '::1' is no URL: write ws://127.0.0.1:8080, localhost:8080 or ws://[::1]:8080/ws"),
             ("a:0", "bench: 'a:0' is no URL: write ws://127.0.0.1:8080, localhost:8080 or ws://[::1]:8080/ws"),
             ("a:1 b", "unexpected argument 'b'; see roomlog --help"),

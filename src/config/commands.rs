@@ -6,11 +6,12 @@
 use std::ffi::OsString;
 
 use super::options::{OptionRow, UsageError};
-use super::{HEALTHCHECK_COMMAND, Invocation, SERVE_COMMAND, account, bench, completions, log, manual};
+use super::{HEALTHCHECK_COMMAND, Invocation, SERVE_COMMAND, account, bench, chat, completions, log, manual};
 
 /// Every command, the first being the default. A new one is an entry here; then it is in every help.
 pub static COMMANDS: &[&CommandSpec] = &[
     &SERVE_COMMAND,
+    &chat::COMMAND,
     &HEALTHCHECK_COMMAND,
     &log::COMMAND,
     &account::COMMAND,

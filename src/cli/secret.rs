@@ -1,6 +1,6 @@
-//! Where a password comes from: the terminal, a file, stdin, the environment.
+//! Where a secret comes from: the terminal, a file, stdin, the environment.
 //!
-//! Owns: the terminal while somebody types. Must never know: what the password is for. It is shown nowhere.
+//! Owns: the terminal while somebody types. Must never know: what the secret is for. It is shown nowhere.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
@@ -8,25 +8,49 @@ use std::path::Path;
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, isatty, tcgetattr, tcsetattr};
 
-use super::AccountCommandError;
 use crate::config::PasswordSource;
 use crate::limits;
 
 /// Longest line that is read, in bytes: one more than a password has, and its end.
 const LINE_BYTES_MAX: u64 = limits::PASSWORD_BYTES_MAX as u64 + 3;
 
-/// Gets the password.
-pub(super) fn read(source: &PasswordSource) -> Result<String, AccountCommandError> {
+/// Why there is no secret. To be told in a line.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// A file, or the terminal, cannot be read.
+    #[error("the password from {what}: {source}")]
+    Io {
+        /// Which.
+        what: String,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// There is nobody to ask, or what was typed twice differs.
+    #[error("{0}")]
+    Invalid(&'static str),
+}
+
+/// How often somebody at a terminal is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ask {
+    /// For a password that is known.
+    Once,
+    /// For a new one.
+    Twice,
+}
+
+/// Gets the secret.
+pub(super) fn read(source: &PasswordSource, ask: Ask) -> Result<String, SecretError> {
     match source {
         PasswordSource::Given(secret) => Ok(secret.0.clone()),
         PasswordSource::Stdin => first_line(io::stdin().lock()).map_err(about("stdin")),
         PasswordSource::File(path) => from_file(path).map_err(about(&path.display().to_string())),
-        PasswordSource::Prompt => from_terminal(),
+        PasswordSource::Prompt => from_terminal(ask),
     }
 }
 
-fn about(what: &str) -> impl Fn(io::Error) -> AccountCommandError {
-    move |source| AccountCommandError::Io { what: format!("the password from {what}"), source }
+fn about(what: &str) -> impl Fn(io::Error) -> SecretError {
+    move |source| SecretError::Io { what: what.to_owned(), source }
 }
 
 fn from_file(path: &Path) -> io::Result<String> {
@@ -41,11 +65,11 @@ fn first_line(input: impl BufRead) -> io::Result<String> {
     Ok(line)
 }
 
-fn from_terminal() -> Result<String, AccountCommandError> {
+fn from_terminal(how_often: Ask) -> Result<String, SecretError> {
     let stdin = io::stdin();
     if !isatty(&stdin) {
         let why = "there is no terminal to ask for a password at: give --password-file or ROOMLOG_PASSWORD";
-        return Err(AccountCommandError::Invalid(why.to_owned()));
+        return Err(SecretError::Invalid(why));
     }
     let _silence = Silence::begin().map_err(about("the terminal"))?;
     let ask = |prompt: &str| {
@@ -54,9 +78,8 @@ fn from_terminal() -> Result<String, AccountCommandError> {
         first_line(stdin.lock())
     };
     let password = ask("Password: ").map_err(about("the terminal"))?;
-    let again = ask("Once more: ").map_err(about("the terminal"))?;
-    if password != again {
-        return Err(AccountCommandError::Invalid("The two are not the same".to_owned()));
+    if how_often == Ask::Twice && ask("Once more: ").map_err(about("the terminal"))? != password {
+        return Err(SecretError::Invalid("The two are not the same"));
     }
     Ok(password)
 }
