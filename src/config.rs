@@ -6,8 +6,8 @@
 mod account;
 mod actions;
 mod bench;
-pub mod chat;
-mod commands;
+mod chat;
+pub mod commands;
 mod completions;
 mod condition;
 mod log;

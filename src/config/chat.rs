@@ -167,9 +167,9 @@ pub(super) static COMMAND: CommandSpec = CommandSpec {
     actions: no_actions,
     options: || rows(CHAT, &ChatOptions::default()),
     notes: "URL is http://HOST:PORT, ws://HOST:PORT/PATH or HOST:PORT, or what ROOMLOG_URL\n\
-            says; by default http://localhost:8080. ROOMLOG_PASSWORD or ROOMLOG_TOKEN in the\n\
-            environment log in, too. At the terminal, /help tells the rest. With --timeout a\n\
-            server that is not there at first is looked for, too.\n\
+            says; by default http://localhost:8080. ROOMLOG_PASSWORD or ROOMLOG_TOKEN in\n\
+            the environment log in, too. At the terminal, /help tells the rest. With\n\
+            --timeout a server that is not there at first is looked for, too.\n\
             Exit status: 0 good, all that was piped in is stored; 1 failed; 2 wrong usage;\n\
             3 name or login refused; 4 server not reached; 5 something was not stored.\n",
     parse,
