@@ -3,8 +3,9 @@
 import assert from 'node:assert/strict';
 import { lines, onStage, range } from './harness.js';
 
+/** Where a message's text stands; a heading above it may come or go. */
 const topOf = ({ page }, sequence) =>
-  page.locator(`[data-sequence="${sequence}"]`).evaluate((row) => row.getBoundingClientRect().top);
+  page.locator(`[data-sequence="${sequence}"] .body`).evaluate((row) => row.getBoundingClientRect().top);
 
 /** How far the end of the log is below its edge. */
 const below = ({ page }) => page.locator('#log').evaluate((log) => log.scrollHeight - log.scrollTop - log.clientHeight);
@@ -65,7 +66,7 @@ onStage('scrolling', { logs: { short: lines(60), older: lines(230), long: lines(
       const stood = await ada.page.locator('#log').evaluate((log, sequence) => {
         const row = log.querySelector(`[data-sequence="${sequence}"]`);
         log.scrollTop = row.offsetTop;
-        return row.getBoundingClientRect().top;
+        return row.querySelector('.body').getBoundingClientRect().top;
       }, first);
       const next = Math.max(1, first - 50);
       await ada.page.locator(`[data-sequence="${next}"]`).waitFor({ state: 'attached' });
@@ -144,18 +145,18 @@ onStage('scrolling', { logs: { short: lines(60), older: lines(230), long: lines(
       const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
       const inView = () => {
         const edge = log.getBoundingClientRect().top;
-        return [...log.querySelectorAll('.message')].find((row) => row.getBoundingClientRect().top >= edge);
+        return [...log.querySelectorAll('.message')].find((row) => row.getBoundingClientRect().bottom > edge);
       };
       const worst = { up: 0, down: 0 };
       for (const [way, step] of [['up', -300], ['down', 300]]) {
-        for (let turn = 0; turn < 150; turn += 1) {
+        for (let turn = 0; turn < 100; turn += 1) {
           log.scrollTop += step;
-          const { dataset } = inView();
-          const stood = inView().getBoundingClientRect().top;
+          const { sequence } = inView().dataset;
+          const top = () => log.querySelector(`[data-sequence="${sequence}"] .body`)?.getBoundingClientRect().top ?? Infinity;
+          const stood = top();
           await frame();
           await frame();
-          const row = log.querySelector(`[data-sequence="${dataset.sequence}"]`);
-          worst[way] = Math.max(worst[way], row ? Math.abs(row.getBoundingClientRect().top - stood) : Infinity);
+          worst[way] = Math.max(worst[way], Math.abs(top() - stood));
         }
       }
       return worst;
