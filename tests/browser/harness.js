@@ -310,7 +310,8 @@ export class Person {
   /** Turns the page's tab to the front or to the back, as far as the page can tell. */
   turnTab(state) {
     return this.page.evaluate((visibilityState) => {
-      Object.defineProperty(document, 'visibilityState', { configurable: true, get: () => visibilityState });
+      delete document.visibilityState;
+      if (visibilityState === 'hidden') Object.defineProperty(document, 'visibilityState', { configurable: true, value: 'hidden' });
       document.dispatchEvent(new Event('visibilitychange'));
     }, state);
   }
