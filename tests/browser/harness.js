@@ -219,8 +219,18 @@ class Robots {
     return this.command(user, { type: 'typing', room, isTyping });
   }
 
-  close() {
-    return this.context.close();
+  /** Says goodbye, so that the names are free again. */
+  async close() {
+    await this.page.evaluate(() => {
+      const goodbye = ({ socket }) =>
+        new Promise((resolve) => {
+          socket.onclose = resolve;
+          if (socket.readyState === WebSocket.CLOSED) resolve();
+          socket.close(1000);
+        });
+      return Promise.all([...window.robots.values()].map(goodbye));
+    });
+    await this.context.close();
   }
 }
 
