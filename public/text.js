@@ -16,7 +16,7 @@ export function rich(content) {
     const [whole, block, code, bold, italic, url] = match;
     let node;
     let length = whole.length;
-    if (block !== undefined) node = make('pre', '', block);
+    if (block !== undefined) node = make('pre', '', block, { tabIndex: 0 }); // what scrolls has to be in reach of the keyboard
     else if (code !== undefined) node = make('code', '', code);
     else if (bold !== undefined) node = make('strong', '', bold);
     else if (italic !== undefined) node = make('em', '', italic);

@@ -3,7 +3,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { onStage } from './harness.js';
+import { before } from 'node:test';
+import { onStage, Robots } from './harness.js';
 import { BUSY, busyLog, populate, prepare, settle, VIEWS } from './views.js';
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
@@ -26,10 +27,15 @@ async function examine({ page }, where) {
 }
 
 onStage('accessibility', { logs: { [BUSY]: busyLog } }, (stage) => {
+  let robots;
+
+  before(async () => {
+    robots = await Robots.open(stage.browser, stage.server);
+    await populate(robots);
+  });
+
   for (const [size, viewport] of Object.entries(SIZES)) {
     stage.test(`axe_finds_nothing_serious_in_any_view_on_a_${size}`, async () => {
-      const robots = await stage.robots();
-      await populate(robots);
       const options = { viewport, reducedMotion: 'reduce', ...(size === 'phone' ? { hasTouch: true, isMobile: true } : {}) };
       const ada = await stage.visit(options, prepare);
       const inBoth = async (name) => {
@@ -76,8 +82,6 @@ onStage('accessibility', { logs: { [BUSY]: busyLog } }, (stage) => {
   });
 
   stage.test('nothing_moves_for_who_wants_no_motion', async () => {
-    const robots = await stage.robots();
-    await populate(robots);
     const ada = await stage.visit({ viewport: SIZES.phone, reducedMotion: 'reduce' }, prepare);
     const moving = () =>
       ada.page.evaluate(() => [
@@ -99,8 +103,6 @@ onStage('accessibility', { logs: { [BUSY]: busyLog } }, (stage) => {
   });
 
   stage.test('forced_colours_leave_every_control_visible', async () => {
-    const robots = await stage.robots();
-    await populate(robots);
     const ada = await stage.visit({ forcedColors: 'active' }, prepare);
     // A background is the system's there: a control is seen by its border, its text, or what is drawn in it.
     const unseen = () =>

@@ -162,7 +162,7 @@ export function onStage(name, options, body) {
 }
 
 /** Members that speak the protocol bare, without the page: many of them, quick, saying what the page would not. */
-class Robots {
+export class Robots {
   complaints = [];
 
   static async open(browser, server) {

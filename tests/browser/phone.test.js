@@ -1,7 +1,8 @@
 // Small screens and large ones: drawers or panes, nothing that scrolls sideways, controls that a finger hits.
 
 import assert from 'node:assert/strict';
-import { onStage } from './harness.js';
+import { before } from 'node:test';
+import { onStage, Robots } from './harness.js';
 import { BUSY, busyLog, populate, prepare, settle, VIEWS } from './views.js';
 
 const PHONE = { viewport: { width: 375, height: 700 }, hasTouch: true, isMobile: true };
@@ -37,10 +38,15 @@ const small = ({ page }) =>
   );
 
 onStage('phone', { logs: { [BUSY]: busyLog } }, (stage) => {
+  let robots;
+
+  before(async () => {
+    robots = await Robots.open(stage.browser, stage.server);
+    await populate(robots);
+  });
+
   for (const [size, options] of Object.entries({ phone: PHONE, 'narrow window': { viewport: PHONE.viewport } })) {
     stage.test(`every_view_fits_a_${size.replace(' ', '_')}_and_a_fingertip`, async () => {
-      const robots = await stage.robots();
-      await populate(robots);
       const ada = await stage.visit(options, prepare);
       assert.deepEqual([await sideways(ada), await beyond(ada), await small(ada)], [[], [], []], 'door');
       await settle(ada, robots, `ada on a ${size}`);
@@ -53,8 +59,6 @@ onStage('phone', { logs: { [BUSY]: busyLog } }, (stage) => {
   }
 
   stage.test('every_view_reflows_at_320_pixels', async () => {
-    const robots = await stage.robots();
-    await populate(robots);
     const ada = await stage.visit({ viewport: { width: 320, height: 256 } }, prepare); // 1280 × 1024 at 400 %
     assert.deepEqual([await sideways(ada), await beyond(ada)], [[], []], 'door');
     await settle(ada, robots, 'ada at 320');
@@ -69,8 +73,6 @@ onStage('phone', { logs: { [BUSY]: busyLog } }, (stage) => {
   });
 
   stage.test('text_at_twice_its_size_stays_on_the_page', async () => {
-    const robots = await stage.robots();
-    await populate(robots);
     const ada = await stage.visit({ viewport: { width: 640, height: 512 }, deviceScaleFactor: 2 }, prepare); // 1280 × 1024 at 200 %
     await settle(ada, robots, 'ada at 200 %');
     for (const { name, open, close } of VIEWS) {
@@ -134,8 +136,6 @@ onStage('phone', { logs: { [BUSY]: busyLog } }, (stage) => {
   });
 
   stage.test('touch_screen_as_wide_as_a_desk_has_large_controls_too', async () => {
-    const robots = await stage.robots();
-    await populate(robots);
     const ada = await stage.visit({ viewport: { width: 1024, height: 768 }, hasTouch: true, isMobile: true }, prepare);
     await settle(ada, robots, 'ada on a tablet');
     for (const { name, open, close } of VIEWS) {

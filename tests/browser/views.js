@@ -20,7 +20,7 @@ export const busyLog = [
 
 /** Brings people, unread messages and somebody who types into the busy room and the lists beside it. */
 export async function populate(robots) {
-  const names = ['W'.repeat(32), 'mira', ...Array.from({ length: 28 }, (_, number) => `member ${number}`)];
+  const names = ['W'.repeat(32), 'mira', ...Array.from({ length: 20 }, (_, number) => `member ${number}`)];
   await Promise.all(names.map((name) => robots.join(name, BUSY)));
   await robots.command('mira', { type: 'join', room: 'other' }, { type: 'join', room: 'third' });
   await robots.command('member 3', { type: 'status', status: 'away' });
@@ -108,7 +108,11 @@ export async function prepare(page) {
     window.WebSocket = class extends Real {
       constructor(...rest) {
         super(...rest);
-        window.cut = () => this.close(4001);
+        // As if the connection had broken: at once, without the wait for an answer to a close.
+        window.cut = () => {
+          this.onclose(new CloseEvent('close', { code: 1006 }));
+          this.onmessage = null;
+        };
       }
 
       send(text) {
