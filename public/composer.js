@@ -94,7 +94,10 @@ export class Composer {
     const who = users.length > 2 ? 'Several people' : users.join(' and ');
     const typing = users.length ? `${who} ${users.length === 1 ? 'is' : 'are'} typing…` : '';
     if (ui.typing.textContent !== typing) ui.typing.textContent = typing;
+    const wasDisabled = ui.text.disabled;
     ui.text.disabled = !room;
+    // Who has just come in by the door, which could not focus it yet, is here to write.
+    if (wasDisabled && room && !ui.welcome.open) ui.text.focus();
     ui.text.placeholder = room ? `Message #${room.name}` : 'Join a room to write';
     const left = session.limits.contentBytes - contentBytes(ui.text.value);
     ui.left.textContent = left < 200 ? String(left) : '';

@@ -97,7 +97,10 @@ export class Sidebar {
     const go = make('button', 'room', [make('span', 'label', name), badge], { type: 'button', onclick: () => this.page.enter(name) });
     if (isActive) go.setAttribute('aria-current', 'page');
     const leave = make('button', 'leave', '×', { type: 'button', title: `Leave #${name}`, ariaLabel: `Leave ${name}` });
-    leave.onclick = () => this.page.act((session) => session.leave(name));
+    leave.onclick = () => {
+      this.page.act((session) => session.leave(name));
+      if (!this.session.rooms.size) this.find(); // the only thing left to do
+    };
     return make('li', isActive ? 'active' : unread ? 'unread' : '', [go, leave]);
   }
 
