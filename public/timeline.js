@@ -14,6 +14,7 @@ const WINDOW_MAX = 500; // and at most, however far one scrolls
 const WINDOW_STEP = 100;
 const EDGE_PX = 400; // this close to an edge, more is shown
 const BOTTOM_PX = 8; // this close to the end counts as at the end
+const FOLLOW_MS = 400; // for so long a scroll that the browser still animates does not lead away from the end
 const HUSH_MS = 500; // for so long a screen reader may come late to rows that it is not to read
 
 const timeFormat = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
@@ -27,10 +28,12 @@ export class Timeline {
     Object.assign(this, { page, ui: page.ui, session: page.session });
     this.shown = null; // {room, from, to}: the part of the active room that is built; `to` null follows the end
     this.isStuck = true; // at the end, and staying there
+    this.followUntil = 0; // the end was asked for, and is held until then or until a hand is on the log
     this.first = Infinity; // the first message that the last draw showed
     this.wasLive = false; // the last draw showed the end of a room that had caught up
     this.cache = new Map(); // key → {sign, element} of the rows that are built
     page.on(this.ui.log, 'scroll', () => this.onScroll());
+    for (const type of ['keydown', 'pointerdown', 'wheel']) page.on(this.ui.log, type, () => (this.followUntil = 0));
     page.on(this.ui.jump, 'click', () => this.jump());
     new ResizeObserver(() => this.isStuck && this.toBottom()).observe(this.ui.log);
   }
@@ -53,11 +56,12 @@ export class Timeline {
 
   jump() {
     this.follow();
+    this.followUntil = Date.now() + FOLLOW_MS;
     this.ui.text.focus();
   }
 
   onScroll() {
-    this.isStuck = this.isAtBottom;
+    this.isStuck = this.isAtBottom || Date.now() < this.followUntil;
     this.extend();
     this.page.invalidate();
   }
@@ -147,7 +151,7 @@ export class Timeline {
       ui.log.scrollTop += textTop(this.cache.get(anchor.key).element) - anchor.top;
     }
     this.extend();
-    this.isStuck = this.isAtBottom;
+    this.isStuck = this.isAtBottom || Date.now() < this.followUntil;
     const isSettled = room.phase === 'live' || room.phase === 'out';
     room.setReading(this.isStuck && isSettled && document.visibilityState === 'visible');
     ui.jump.hidden = this.isStuck;
