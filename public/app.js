@@ -159,7 +159,8 @@ class Page {
       // A phone may end a hidden page without another word.
       this.saveTab();
       this.awayTimer = setTimeout(() => this.act((session) => session.setAway(true)), AWAY_AFTER_MS);
-      this.after();
+      // From now on, not from when the page is drawn next: what comes is unread.
+      this.act((session) => session.room?.setReading(false));
       return;
     }
     store.clear(sessionStorage);

@@ -144,7 +144,10 @@ export class Composer {
     const who = users.length > 2 ? 'Several people' : users.join(' and ');
     const typing = users.length ? `${who} ${users.length === 1 ? 'is' : 'are'} typing…` : '';
     if (ui.typing.textContent !== typing) ui.typing.textContent = typing;
+    const wasDisabled = ui.text.disabled;
     ui.text.disabled = !room;
+    // Who has just come in by the door, which could not focus it yet, is here to write.
+    if (wasDisabled && room && !ui.welcome.open) ui.text.focus();
     ui.editing.hidden = this.editing === null;
     ui.text.placeholder = !room ? 'Join a room to write' : room.peer === null ? `Message #${room.name}` : `Message ${room.peer}, privately`;
     const left = session.limits.contentBytes - contentBytes(ui.text.value);

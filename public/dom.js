@@ -30,11 +30,29 @@ export function make(tag, className, children = [], properties = {}) {
 
 export const avatar = (user) => make('span', `avatar tone-${toneOf(user)}`, initialsOf(user), { ariaHidden: 'true' });
 
-/** Makes `parent` hold exactly `items`, reusing the element of each key while its `sign` stays the same. */
+/** What in `element` can have the focus, and itself. */
+const controlsOf = (element) => [element, ...element.querySelectorAll('a, button, [tabindex]')];
+
+/** Focuses the control in `element` that stands where the old one stood. */
+function focusAgain(element, at) {
+  const controls = controlsOf(element);
+  controls[Math.min(at, controls.length - 1)]?.focus({ preventScroll: true });
+}
+
+/** Where in `element` the focus is, counted in controls; -1 when it is elsewhere. */
+const focusIn = (element) => controlsOf(element).indexOf(document.activeElement);
+
+/**
+ * Makes `parent` hold exactly `items`, reusing the element of each key while its `sign` stays the same. The focus is not
+ * lost on the way: it goes to the new element of the same key, or to the neighbour of one that is gone.
+ */
 export function reconcile(parent, items, cache) {
   const keep = new Set(items.map((item) => item.key));
+  let lost = null; // {index, at}: where the focus was, if on what is gone
   for (const [key, held] of cache) {
     if (keep.has(key)) continue;
+    const at = focusIn(held.element);
+    if (at >= 0) lost = { index: [...parent.children].indexOf(held.element), at };
     held.element.remove();
     cache.delete(key);
   }
@@ -51,8 +69,12 @@ export function reconcile(parent, items, cache) {
     if (!held) parent.insertBefore(element, at);
     else {
       if (held.element === at) at = at.nextElementSibling;
+      const focused = focusIn(held.element);
       held.element.remove();
       parent.insertBefore(element, at);
+      if (focused >= 0) focusAgain(element, focused);
     }
   }
+  const neighbour = lost && parent.children[Math.min(lost.index, parent.children.length - 1)];
+  if (neighbour) focusAgain(neighbour, lost.at);
 }

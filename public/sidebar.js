@@ -89,7 +89,10 @@ export class Sidebar {
     const go = make('button', 'room', [make('span', peer === null ? 'label' : 'label private', title), badge], { type: 'button', onclick: () => this.page.enter(name) });
     if (isActive) go.setAttribute('aria-current', 'page');
     const leave = make('button', 'leave', '×', { type: 'button', title: peer === null ? `Leave #${title}` : 'Close', ariaLabel: `${peer === null ? 'Leave' : 'Close'} ${title}` });
-    leave.onclick = () => this.page.act((session) => session.leave(name));
+    leave.onclick = () => {
+      this.page.act((session) => session.leave(name));
+      if (!this.session.rooms.size) this.page.switcher.open(); // the only thing left to do
+    };
     return make('li', isActive ? 'active' : unread ? 'unread' : '', [go, leave]);
   }
 

@@ -22,7 +22,7 @@ const MARKUP = new RegExp(
   'gu',
 );
 const KINDS = ['block', 'code', 'bold', 'italic', 'italic', 'link'];
-const TAGS = { block: 'pre', code: 'code', bold: 'strong', italic: 'em' };
+const TAGS = { code: 'code', bold: 'strong', italic: 'em' };
 
 /** How much of `url` is the address: not the punctuation after it, nor a bracket that was opened before it. */
 function lengthOfUrl(url) {
@@ -74,7 +74,8 @@ export const mentions = (content, name) =>
 
 function nodesOf({ kind, text, href }, self) {
   if (kind === 'link') return make('a', '', text, { href, target: '_blank', rel: 'noopener noreferrer' });
-  if (kind !== 'text') return make(TAGS[kind], '', kind === 'block' || kind === 'code' ? text : rich(text, self));
+  if (kind === 'block') return make('pre', '', text, { tabIndex: 0 }); // what scrolls has to be in reach of the keyboard
+  if (kind !== 'text') return make(TAGS[kind], '', kind === 'code' ? text : rich(text, self));
   return self ? mentioned(text, self).map((part, index) => (index % 2 ? make('mark', 'mention', part) : part)) : text;
 }
 

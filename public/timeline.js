@@ -15,9 +15,14 @@ const WINDOW_MAX = 500; // and at most, however far one scrolls
 const WINDOW_STEP = 100;
 const EDGE_PX = 400; // this close to an edge, more is shown
 const BOTTOM_PX = 8; // this close to the end counts as at the end
+const FOLLOW_MS = 400; // for so long a scroll that the browser still animates does not lead away from the end
+const HUSH_MS = 500; // for so long a screen reader may come late to rows that it is not to read
 
 const timeFormat = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
 const fullFormat = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'medium' });
+
+/** Where a row's text stands in the log, whether or not there is a heading above it. */
+const textTop = (row) => row.offsetTop + row.querySelector('.body').offsetTop;
 
 export class Timeline {
   constructor(page) {
@@ -25,8 +30,12 @@ export class Timeline {
     this.shown = null; // {room, from, to}: the part of the active room that is built; `to` null follows the end
     this.isStuck = true; // at the end, and staying there
     this.tools = new Tools(page);
+    this.followUntil = 0; // the end was asked for, and is held until then or until a hand is on the log
+    this.first = Infinity; // the first message that the last draw showed
+    this.wasLive = false; // the last draw showed the end of a room that had caught up
     this.cache = new Map(); // key → {sign, element} of the rows that are built
     page.on(this.ui.log, 'scroll', () => this.onScroll());
+    for (const type of ['keydown', 'pointerdown', 'wheel']) page.on(this.ui.log, type, () => (this.followUntil = 0));
     page.on(this.ui.jump, 'click', () => this.jump());
     new ResizeObserver(() => this.isStuck && this.toBottom()).observe(this.ui.log);
   }
@@ -42,18 +51,19 @@ export class Timeline {
 
   /** Shows the end, and stays there. */
   follow() {
-    this.shown = null;
+    if (this.shown) Object.assign(this.shown, { from: null, to: null });
     this.isStuck = true;
     this.page.invalidate();
   }
 
   jump() {
     this.follow();
+    this.followUntil = Date.now() + FOLLOW_MS;
     this.ui.text.focus();
   }
 
   onScroll() {
-    this.isStuck = this.isAtBottom;
+    this.isStuck = this.isAtBottom || Date.now() < this.followUntil;
     this.extend();
     this.page.invalidate();
   }
@@ -129,37 +139,45 @@ export class Timeline {
     const range = this.windowOf(room);
     const items = rowsOf(room, { ...range, self: session.user, now: Date.now() }).map((row) => this.itemOf(row));
     const anchor = this.isStuck ? null : this.anchor();
-    const isPrepended = !isNew && items.length && this.cache.size && !this.cache.has(items[0].key);
-    // History that is read again must not be read aloud.
-    ui.log.setAttribute('aria-live', isNew || isPrepended || room.phase !== 'live' ? 'off' : 'polite');
-    const focused = document.activeElement?.closest('[data-sequence]')?.dataset.sequence;
+    const first = room.log[range.from]?.sequence ?? Infinity;
+    const isPrepended = first < this.first;
+    this.first = first;
+    const isLive = room.phase === 'live' && range.isTail;
+    if (isNew || isPrepended || !isLive || !this.wasLive) this.hush();
+    this.wasLive = isLive;
     reconcile(ui.rows, items, this.cache);
-    // A row that was built anew keeps the focus it had.
-    if (focused && document.activeElement === document.body) this.cache.get(Number(focused))?.element.focus({ preventScroll: true });
     ui.empty.hidden = items.length > 0;
     ui.empty.textContent = room.peer === null ? 'Nothing here yet. Say the first word.' : `Only ${room.peer} will read this. Say the first word.`;
     if (this.isStuck) this.toBottom();
     else if (isNew) this.cache.get('marker')?.element.scrollIntoView({ block: 'start' });
     else if (anchor && this.cache.has(anchor.key)) {
-      ui.log.scrollTop += this.cache.get(anchor.key).element.offsetTop - anchor.top;
+      ui.log.scrollTop += textTop(this.cache.get(anchor.key).element) - anchor.top;
     }
     this.extend();
-    this.isStuck = this.isAtBottom;
+    this.isStuck = this.isAtBottom || Date.now() < this.followUntil;
     const isSettled = room.phase === 'live' || room.phase === 'out';
     room.setReading(this.isStuck && isSettled && document.visibilityState === 'visible');
     ui.jump.hidden = this.isStuck;
     ui.jump.textContent = room.unread ? `Jump to latest (${room.unread})` : 'Jump to latest';
   }
 
+  /** What is read again must not be read aloud: only what is added to the end of a room that had caught up is news. */
+  hush() {
+    const { log } = this.ui;
+    log.ariaLive = 'off';
+    clearTimeout(this.hushed);
+    this.hushed = setTimeout(() => (log.ariaLive = 'polite'), HUSH_MS);
+  }
+
   /**
-   * The topmost message in view and where it stands: what must not move when rows come or go above it. By key, not by
-   * element: a row is built anew when a heading above it appears or goes.
+   * The topmost message in view and where its text stands: what must not move when rows come or go above it. By key, not
+   * by element: a row is built anew when its heading appears or goes.
    */
   anchor() {
     const { log, rows } = this.ui;
     for (const element of rows.children) {
       const isInView = element.offsetTop + element.offsetHeight > log.scrollTop;
-      if (isInView && element.dataset.sequence) return { key: Number(element.dataset.sequence), top: element.offsetTop };
+      if (isInView && element.dataset.sequence) return { key: Number(element.dataset.sequence), top: textTop(element) };
     }
     return null;
   }

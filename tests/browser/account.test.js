@@ -1,7 +1,9 @@
 // Accounts, private conversations and changes of messages, as people meet them: a real Chromium against the real server.
 
 import assert from 'node:assert/strict';
-import { PASSWORD, stage } from './stage.js';
+import { onStage } from './harness.js';
+
+const PASSWORD = 'correct horse battery';
 
 /** Comes in through the door by `way`: `Log in` or `Register`. */
 async function prove(person, way, name, { password = PASSWORD, room = null } = {}) {
@@ -31,16 +33,16 @@ async function tool(person, label) {
 
 const rooms = (person, list = '#room-list') => person.page.locator(`${list} .label`).allTextContents();
 
-stage('accounts', ({ test, visit, server }) => {
-  test('account_is_registered_and_its_rooms_follow_it_to_another_browser', async () => {
-    const ada = await register(await visit(), 'ada', 'workshop');
+onStage('accounts', {}, (stage) => {
+  stage.test('account_is_registered_and_its_rooms_follow_it_to_another_browser', async () => {
+    const ada = await register(await stage.visit(), 'ada', 'workshop');
     await ada.page.evaluate(() => (location.hash = '#second'));
     await ada.page.locator('#room-list').getByText('second').waitFor();
     await ada.say('here I am');
     await ada.sees('here I am');
     // Its rooms are told to the server over HTTP, after they are joined.
     await ada.page.waitForFunction(() => JSON.parse(localStorage.roomlog).rooms.every(({ isKept }) => isKept));
-    const other = await visit();
+    const other = await stage.visit();
     await prove(other, 'Log in', 'ada');
     await other.connected();
     await other.page.locator('#room-list').getByText('second').waitFor();
@@ -50,22 +52,22 @@ stage('accounts', ({ test, visit, server }) => {
     assert.equal(await ada.page.locator('#people-count').textContent(), '1');
   });
 
-  test('login_survives_a_reload_and_a_restart_of_the_server', async () => {
-    const ada = await register(await visit(), 'ada-stays', 'stays');
+  stage.test('login_survives_a_reload_and_a_restart_of_the_server', async () => {
+    const ada = await register(await stage.visit(), 'ada-stays', 'stays');
     await ada.page.reload();
     await ada.connected();
-    await server().stop();
-    await server().start();
+    await stage.server.stop();
+    await stage.server.start();
     await ada.connected();
     await ada.page.locator('#me').click();
     await ada.page.getByRole('dialog').getByText('Logged in.').waitFor();
     assert.equal(await ada.page.locator('#you-title').textContent(), 'ada-stays');
   });
 
-  test('two_tabs_of_an_account_are_one_member_and_both_hear', async () => {
-    const ada = await register(await visit(), 'ada-tabs', 'tabs');
+  stage.test('two_tabs_of_an_account_are_one_member_and_both_hear', async () => {
+    const ada = await register(await stage.visit(), 'ada-tabs', 'tabs');
     const second = await ada.context.newPage();
-    await second.goto(server().url);
+    await second.goto(stage.server.url);
     await second.locator('#app[data-link="connected"]').waitFor();
     await ada.say('to both');
     await second.locator('.message .body').getByText('to both').waitFor();
@@ -74,16 +76,16 @@ stage('accounts', ({ test, visit, server }) => {
     await ada.page.waitForFunction(() => document.querySelectorAll('#people-list .member').length === 1);
   });
 
-  test('guest_that_has_the_name_in_another_tab_is_told_so', async () => {
-    const ada = await (await visit()).enter('ada-guest', 'guests');
+  stage.test('guest_that_has_the_name_in_another_tab_is_told_so', async () => {
+    const ada = await (await stage.visit()).enter('ada-guest', 'guests');
     const second = await ada.context.newPage();
-    await second.goto(server().url);
+    await second.goto(stage.server.url);
     await second.getByText('You have this name in another tab.').waitFor();
   });
 
-  test('wrong_password_is_said_and_nothing_else_happens', async () => {
-    await register(await visit(), 'ada-door', 'door');
-    const other = await visit();
+  stage.test('wrong_password_is_said_and_nothing_else_happens', async () => {
+    await register(await stage.visit(), 'ada-door', 'door');
+    const other = await stage.visit();
     await prove(other, 'Log in', 'ada-door', { password: 'wrong password' });
     await other.page.locator('#welcome-why').getByText(/password/i).waitFor();
     other.complaints = other.complaints.filter((text) => !/401/.test(text));
@@ -96,8 +98,8 @@ stage('accounts', ({ test, visit, server }) => {
     await other.connected();
   });
 
-  test('guest_registers_its_name_and_keeps_its_rooms', async () => {
-    const ada = await (await visit()).enter('ada-grows', 'grows');
+  stage.test('guest_registers_its_name_and_keeps_its_rooms', async () => {
+    const ada = await (await stage.visit()).enter('ada-grows', 'grows');
     await ada.say('as a guest');
     await ada.page.locator('#me').click();
     await ada.page.getByRole('button', { name: 'Create an account' }).click();
@@ -108,8 +110,8 @@ stage('accounts', ({ test, visit, server }) => {
     await ada.sees('as a guest');
   });
 
-  test('logout_ends_the_token_and_asks_who_is_next', async () => {
-    const ada = await register(await visit(), 'ada-leaves', 'leaves');
+  stage.test('logout_ends_the_token_and_asks_who_is_next', async () => {
+    const ada = await register(await stage.visit(), 'ada-leaves', 'leaves');
     const token = await ada.page.evaluate(() => JSON.parse(localStorage.roomlog).token);
     await ada.page.locator('#me').click();
     const revoked = ada.page.waitForResponse((response) => response.request().method() === 'DELETE');
@@ -117,13 +119,13 @@ stage('accounts', ({ test, visit, server }) => {
     assert.equal((await revoked).status(), 204);
     await ada.page.locator('#welcome').waitFor();
     assert.ok(!(await ada.page.evaluate(() => localStorage.roomlog)).includes(token));
-    const answer = await fetch(`${server().url}/api/me/rooms`, { headers: { Authorization: `Bearer ${token}` } });
+    const answer = await fetch(`${stage.server.url}/api/me/rooms`, { headers: { Authorization: `Bearer ${token}` } });
     assert.equal(answer.status, 401);
   });
 
-  test('new_password_ends_every_other_login', async () => {
-    const ada = await register(await visit(), 'ada-new', 'new');
-    const other = await visit();
+  stage.test('new_password_ends_every_other_login', async () => {
+    const ada = await register(await stage.visit(), 'ada-new', 'new');
+    const other = await stage.visit();
     await prove(other, 'Log in', 'ada-new');
     await other.connected();
     await ada.page.locator('#me').click();
@@ -140,9 +142,9 @@ stage('accounts', ({ test, visit, server }) => {
   });
 });
 
-stage('members only', ({ test, visit }) => {
-  test('server_without_guests_asks_for_a_login_and_does_not_loop', async () => {
-    const ada = await visit();
+onStage('members only', { args: ['--guests', 'no'] }, (stage) => {
+  stage.test('server_without_guests_asks_for_a_login_and_does_not_loop', async () => {
+    const ada = await stage.visit();
     let sockets = 0;
     ada.page.on('websocket', () => (sockets += 1));
     await ada.page.getByLabel('Your name').fill('ada');
@@ -154,13 +156,13 @@ stage('members only', ({ test, visit }) => {
     await ada.say('in');
     await ada.sees('in');
   });
-}, ['--guests', 'no']);
+});
 
-stage('private conversations', ({ test, visit, server }) => {
-  test('click_on_a_member_begins_one_that_is_marked_and_counted', async () => {
-    const ada = await register(await visit(), 'ada', 'yard');
-    const bob = await register(await visit(), 'bob', 'yard');
-    const eve = await (await visit()).enter('eve', 'yard');
+onStage('private conversations', {}, (stage) => {
+  stage.test('click_on_a_member_begins_one_that_is_marked_and_counted', async () => {
+    const ada = await register(await stage.visit(), 'ada', 'yard');
+    const bob = await register(await stage.visit(), 'bob', 'yard');
+    const eve = await (await stage.visit()).enter('eve', 'yard');
     await talkTo(ada, 'bob');
     await ada.page.getByRole('heading', { name: 'bob', exact: true }).waitFor();
     assert.equal(await ada.page.locator('#count').textContent(), 'Private');
@@ -180,15 +182,15 @@ stage('private conversations', ({ test, visit, server }) => {
     assert.deepEqual(await rooms(eve, '#direct-list'), [], 'nobody else hears of it');
   });
 
-  test('what_was_said_while_one_was_away_is_there_and_unread', async () => {
-    const ada = await register(await visit(), 'ada-away', 'away');
-    const bob = await register(await visit(), 'bob-away', 'away');
+  stage.test('what_was_said_while_one_was_away_is_there_and_unread', async () => {
+    const ada = await register(await stage.visit(), 'ada-away', 'away');
+    const bob = await register(await stage.visit(), 'bob-away', 'away');
     await ada.page.locator('#people-list').getByText('bob-away').waitFor();
     await bob.page.goto('about:blank');
     await talkTo(ada, 'bob-away');
     await ada.say('when you are back');
     await ada.sees('when you are back');
-    await bob.page.goto(server().url);
+    await bob.page.goto(stage.server.url);
     await bob.page.locator('#direct-list .badge').getByText('1').waitFor();
     await bob.page.locator('#direct-list .room').click();
     await bob.sees('when you are back');
@@ -197,9 +199,9 @@ stage('private conversations', ({ test, visit, server }) => {
     assert.equal(await bob.page.locator('#title').textContent(), 'ada-away', 'its URL leads back to it');
   });
 
-  test('guest_is_told_that_nobody_keeps_it', async () => {
-    const bob = await (await visit()).enter('bob-guest', 'lawn');
-    const eve = await (await visit()).enter('eve-guest', 'lawn');
+  stage.test('guest_is_told_that_nobody_keeps_it', async () => {
+    const bob = await (await stage.visit()).enter('bob-guest', 'lawn');
+    const eve = await (await stage.visit()).enter('eve-guest', 'lawn');
     await talkTo(eve, 'bob-guest');
     await eve.say('between us');
     await eve.sees('between us');
@@ -210,8 +212,8 @@ stage('private conversations', ({ test, visit, server }) => {
     await eve.sees('heard');
     await bob.page.goto('about:blank');
     // Gone for good, after the grace period of a tab that was closed: then there is nobody to receive it.
-    await server().stop();
-    await server().start();
+    await stage.server.stop();
+    await stage.server.start();
     await eve.connected();
     await eve.say('still there?');
     await eve.page.locator('.actions .state').getByText(/Not sent: /).waitFor();
@@ -219,10 +221,10 @@ stage('private conversations', ({ test, visit, server }) => {
   });
 });
 
-stage('changes', ({ test, visit, server }) => {
-  test('edit_and_deletion_are_seen_by_all_and_by_who_comes_later', async () => {
-    const ada = await (await visit()).enter('ada', 'edits');
-    const bob = await (await visit()).enter('bob', 'edits');
+onStage('changes', {}, (stage) => {
+  stage.test('edit_and_deletion_are_seen_by_all_and_by_who_comes_later', async () => {
+    const ada = await (await stage.visit()).enter('ada', 'edits');
+    const bob = await (await stage.visit()).enter('bob', 'edits');
     await ada.say('teh first');
     await ada.say('a mistake');
     await bob.sees('a mistake');
@@ -235,15 +237,15 @@ stage('changes', ({ test, visit, server }) => {
     await ada.page.getByRole('textbox', { name: 'Message' }).fill('the first');
     await ada.page.keyboard.press('Enter');
     await bob.page.getByText('the first (edited)').waitFor();
-    const late = await (await visit()).enter('late', 'edits');
+    const late = await (await stage.visit()).enter('late', 'edits');
     await late.page.getByText('the first (edited)').waitFor();
     assert.deepEqual(await late.log(), [[1, 'the first (edited)'], [2, 'Message deleted']]);
     assert.deepEqual(await late.log(), await bob.log());
     assert.equal(await bob.count('.tools'), 0, 'nobody is offered what they may not do');
   });
 
-  test('edit_begun_and_given_up_leaves_the_draft_as_it_was', async () => {
-    const ada = await (await visit()).enter('ada-draft', 'drafts');
+  stage.test('edit_begun_and_given_up_leaves_the_draft_as_it_was', async () => {
+    const ada = await (await stage.visit()).enter('ada-draft', 'drafts');
     const box = ada.page.getByRole('textbox', { name: 'Message' });
     await ada.say('said');
     await ada.sees('said');
@@ -255,36 +257,36 @@ stage('changes', ({ test, visit, server }) => {
     assert.deepEqual(await ada.log(), [[1, 'said']]);
   });
 
-  test('edit_made_offline_is_kept_and_saved_later', async () => {
-    const ada = await (await visit()).enter('ada-offline', 'offline');
+  stage.test('edit_made_offline_is_kept_and_saved_later', async () => {
+    const ada = await (await stage.visit()).enter('ada-offline', 'offline');
     await ada.say('before');
     await ada.sees('before');
-    await server().stop('SIGKILL');
+    await stage.server.stop('SIGKILL');
     await ada.page.locator('#banner').waitFor();
     await tool(ada, 'Edit');
     await ada.page.getByRole('textbox', { name: 'Message' }).fill('after');
     await ada.page.keyboard.press('Enter');
     await ada.page.getByText('after (saving…)').waitFor();
-    await server().start();
+    await stage.server.start();
     // A restart ends a guest's hold on what it wrote: the server says so, and the text is offered again.
     await ada.page.locator('.actions .state').getByText(/Not sent: /).waitFor();
     await ada.page.getByRole('button', { name: 'Discard' }).click();
     assert.deepEqual(await ada.log(), [[1, 'before']]);
-    const bob = await register(await visit(), 'bob-offline', 'offline');
+    const bob = await register(await stage.visit(), 'bob-offline', 'offline');
     await bob.say('one');
     await bob.sees('one');
-    await server().stop('SIGKILL');
+    await stage.server.stop('SIGKILL');
     await bob.page.locator('#banner').waitFor();
     await tool(bob, 'Edit');
     await bob.page.getByRole('textbox', { name: 'Message' }).fill('two');
     await bob.page.keyboard.press('Enter');
     await bob.page.getByText('two (saving…)').waitFor();
-    await server().start();
+    await stage.server.start();
     await bob.page.getByText('two (edited)').waitFor();
   });
 
-  test('keyboard_alone_edits_and_deletes_and_comes_back_to_the_message', async () => {
-    const ada = await (await visit()).enter('ada-keys', 'keys');
+  stage.test('keyboard_alone_edits_and_deletes_and_comes_back_to_the_message', async () => {
+    const ada = await (await stage.visit()).enter('ada-keys', 'keys');
     const { page } = ada;
     for (const text of ['one', 'two', 'three']) await ada.say(text);
     await ada.sees('three');
@@ -312,20 +314,20 @@ stage('changes', ({ test, visit, server }) => {
   });
 });
 
-stage('outbox', ({ test, visit, server }) => {
-  test('message_written_offline_survives_the_tab_and_is_sent_by_the_next_one', async () => {
-    const ada = await (await visit()).enter('ada-box', 'box');
+onStage('outbox', {}, (stage) => {
+  stage.test('message_written_offline_survives_the_tab_and_is_sent_by_the_next_one', async () => {
+    const ada = await (await stage.visit()).enter('ada-box', 'box');
     await ada.say('before');
     await ada.sees('before');
-    await server().stop('SIGKILL');
+    await stage.server.stop('SIGKILL');
     await ada.page.locator('#banner').waitFor();
     await ada.say('while away');
     await ada.shows(1, '.pending');
     // A page that was killed has no time to save anything.
     await ada.page.close();
-    await server().start();
+    await stage.server.start();
     const second = await ada.context.newPage();
-    await second.goto(server().url);
+    await second.goto(stage.server.url);
     ada.page = second;
     await ada.sees('while away');
     await ada.shows(0, '.pending');
@@ -333,20 +335,20 @@ stage('outbox', ({ test, visit, server }) => {
     assert.deepEqual(await second.evaluate(() => Object.keys(localStorage).filter((key) => key.includes('unsent'))), [], 'nothing is left behind');
   });
 
-  test('two_pages_that_both_send_it_make_one_message', async () => {
-    const ada = await register(await visit(), 'ada-both', 'both');
+  stage.test('two_pages_that_both_send_it_make_one_message', async () => {
+    const ada = await register(await stage.visit(), 'ada-both', 'both');
     await ada.say('before');
     await ada.sees('before');
-    await server().stop('SIGKILL');
+    await stage.server.stop('SIGKILL');
     await ada.page.locator('#banner').waitFor();
     await ada.say('once');
     const kept = await ada.page.evaluate(() => ({ ...localStorage }));
-    await server().start();
+    await stage.server.start();
     await ada.sees('once');
     // A page that still finds it in the storage, as one that was opened a moment earlier would.
     const second = await ada.context.newPage();
     await second.addInitScript((items) => Object.assign(localStorage, items), kept);
-    await second.goto(server().url);
+    await second.goto(stage.server.url);
     await second.locator('.message:not(.pending) .body').getByText('once').waitFor();
     await second.waitForFunction(() => !document.querySelector('.pending') && !Object.keys(localStorage).some((key) => key.includes('unsent')));
     assert.deepEqual(await ada.log(), [[1, 'before'], [2, 'once']]);

@@ -3,8 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { importPage } from './harness.js';
-import { stage } from './stage.js';
+import { importPage, onStage } from './harness.js';
 
 const { choices, Room } = await importPage();
 
@@ -45,7 +44,7 @@ describe('rooms to choose from', () => {
 });
 
 // Each test has names of its own: one stays taken for a while after its page was closed.
-stage('keyboard and notifications', ({ test, visit, server }) => {
+onStage('keyboard and notifications', {}, (stage) => {
   const inputOf = ({ page }) => page.getByRole('combobox', { name: 'Find or join a room' });
   const optionsOf = ({ page }) => page.getByRole('option');
   const textOf = (person) => person.page.getByRole('textbox', { name: 'Message' });
@@ -63,8 +62,8 @@ stage('keyboard and notifications', ({ test, visit, server }) => {
   }
 
   describe('switcher', () => {
-    test('opens_over_a_text_field_and_gives_the_focus_back', async () => {
-      const ada = await (await visit()).enter('ada', 'home');
+    stage.test('opens_over_a_text_field_and_gives_the_focus_back', async () => {
+      const ada = await (await stage.visit()).enter('ada', 'home');
       await textOf(ada).fill('half a sent');
       await ada.page.keyboard.press('Control+k');
       await inputOf(ada).waitFor();
@@ -79,15 +78,15 @@ stage('keyboard and notifications', ({ test, visit, server }) => {
       assert.equal(await ada.page.evaluate(() => document.activeElement.id), 'text');
     });
 
-    test('stays_closed_while_the_door_is_open', async () => {
-      const guest = await visit();
+    stage.test('stays_closed_while_the_door_is_open', async () => {
+      const guest = await stage.visit();
       await guest.page.getByLabel('Your name').press('Control+k');
       assert.equal(await guest.page.evaluate(() => document.activeElement.id), 'welcome-name');
       assert.equal(await inputOf(guest).isVisible(), false);
     });
 
-    test('is_a_combobox_whose_arrows_choose_and_whose_enter_opens', async () => {
-      const cleo = await (await visit()).enter('cleo', 'one');
+    stage.test('is_a_combobox_whose_arrows_choose_and_whose_enter_opens', async () => {
+      const cleo = await (await stage.visit()).enter('cleo', 'one');
       for (const name of ['two', 'three']) await cleo.goTo(name);
       await cleo.page.keyboard.press('Control+k');
       await cleo.page.getByText('you are here').waitFor();
@@ -108,11 +107,11 @@ stage('keyboard and notifications', ({ test, visit, server }) => {
       assert.equal(await cleo.page.evaluate(() => document.activeElement.id), 'text');
     });
 
-    test('finds_the_servers_rooms_and_joins_what_is_typed', async () => {
-      const gus = await (await visit()).enter('gus', 'gardening');
+    stage.test('finds_the_servers_rooms_and_joins_what_is_typed', async () => {
+      const gus = await (await stage.visit()).enter('gus', 'gardening');
       await gus.say('something said');
       await gus.sees('something said');
-      const finn = await (await visit()).enter('finn', 'home');
+      const finn = await (await stage.visit()).enter('finn', 'home');
       await finn.page.keyboard.press('Control+k');
       await finn.page.getByRole('option', { name: '#gardening 1 member' }).waitFor();
       await finn.page.keyboard.type('#garden');
@@ -126,8 +125,8 @@ stage('keyboard and notifications', ({ test, visit, server }) => {
       await room(finn, 'garden');
     });
 
-    test('keeps_what_is_chosen_when_the_servers_rooms_come_late', async () => {
-      const lara = await visit();
+    stage.test('keeps_what_is_chosen_when_the_servers_rooms_come_late', async () => {
+      const lara = await stage.visit();
       let answer;
       const asked = new Promise((resolve) => {
         lara.page.route('**/api/rooms', (route) => {
@@ -146,12 +145,12 @@ stage('keyboard and notifications', ({ test, visit, server }) => {
       await room(lara, 'late');
     });
 
-    test('works_without_the_servers_list_and_shows_unread_counts_as_they_come', async () => {
-      const uma = await visit();
+    stage.test('works_without_the_servers_list_and_shows_unread_counts_as_they_come', async () => {
+      const uma = await stage.visit();
       await uma.page.route('**/api/rooms', (route) => route.fulfill({ status: 401, contentType: 'text/html', body: '<p>no' }));
       await uma.enter('uma', 'quiet');
       await uma.goTo('home');
-      const vic = await (await visit()).enter('vic', 'quiet');
+      const vic = await (await stage.visit()).enter('vic', 'quiet');
       await uma.page.keyboard.press('Control+k');
       await vic.say('psst');
       await uma.page.getByRole('option', { name: '#quiet 1 unread' }).click();
@@ -160,9 +159,9 @@ stage('keyboard and notifications', ({ test, visit, server }) => {
       assert.ok(uma.complaints.splice(0).every((complaint) => /status of 401/.test(complaint)));
     });
 
-    test('is_a_sheet_on_a_phone_with_targets_for_thumbs', async () => {
+    stage.test('is_a_sheet_on_a_phone_with_targets_for_thumbs', async () => {
       const phone = { viewport: { width: 375, height: 700 }, hasTouch: true, isMobile: true };
-      const phia = await (await visit(phone)).enter('phia', 'a-room-with-quite-a-long-name-that-has-to-be-cut-somewhere');
+      const phia = await (await stage.visit(phone)).enter('phia', 'a-room-with-quite-a-long-name-that-has-to-be-cut-somewhere');
       await phia.page.getByRole('button', { name: 'Rooms' }).tap();
       const find = phia.page.getByRole('button', { name: 'Find or join a room' });
       assert.equal(await find.locator('kbd').isVisible(), false);
@@ -182,8 +181,8 @@ stage('keyboard and notifications', ({ test, visit, server }) => {
       await phia.page.locator('#backdrop').waitFor({ state: 'hidden' });
     });
 
-    test('remembers_the_order_of_visits', async () => {
-      const rhea = await (await visit()).enter('rhea', 'one');
+    stage.test('remembers_the_order_of_visits', async () => {
+      const rhea = await (await stage.visit()).enter('rhea', 'one');
       for (const name of ['two', 'three', 'one']) await rhea.goTo(name);
       await rhea.page.reload();
       await rhea.connected();
@@ -197,7 +196,7 @@ stage('keyboard and notifications', ({ test, visit, server }) => {
   describe('notifications', () => {
     /** A browser whose notifications are recorded; `answer` is what a person answers when asked for the permission. */
     async function watched(name, answer, options) {
-      const person = await visit(options);
+      const person = await stage.visit(options);
       if (answer === 'granted') await person.context.grantPermissions(['notifications']);
       await person.page.addInitScript((decision) => {
         window.asked = 0;
@@ -231,9 +230,9 @@ stage('keyboard and notifications', ({ test, visit, server }) => {
       await person.page.locator('#notify[aria-pressed=true]').waitFor();
     };
 
-    test('ask_for_nothing_until_a_person_turns_them_on', async () => {
+    stage.test('ask_for_nothing_until_a_person_turns_them_on', async () => {
       const anna = await watched('anna', 'granted');
-      const ben = await (await visit()).enter('ben', 'news');
+      const ben = await (await stage.visit()).enter('ben', 'news');
       await anna.goTo('elsewhere');
       await ben.say('anna?');
       await anna.page.locator('#room-list .badge').getByText('1').waitFor();
@@ -246,9 +245,9 @@ stage('keyboard and notifications', ({ test, visit, server }) => {
       assert.equal(await anna.page.evaluate(() => window.asked), 1);
     });
 
-    test('tell_of_ones_name_in_rooms_one_does_not_look_at_and_of_nothing_else', async () => {
+    stage.test('tell_of_ones_name_in_rooms_one_does_not_look_at_and_of_nothing_else', async () => {
       const tess = await watched('tess', 'granted');
-      const dan = await (await visit()).enter('dan', 'news');
+      const dan = await (await stage.visit()).enter('dan', 'news');
       await dan.say('tess, before');
       await tess.sees('tess, before');
       await turnOn(tess);
@@ -280,10 +279,10 @@ stage('keyboard and notifications', ({ test, visit, server }) => {
       await tess.page.waitForFunction(() => window.told[1].isClosed, null, { polling: 'raf' });
     });
 
-    test('tell_of_every_private_message_and_lead_to_it', async () => {
+    stage.test('tell_of_every_private_message_and_lead_to_it', async () => {
       const pia = await watched('pia', 'granted');
       await turnOn(pia);
-      const olaf = await (await visit()).enter('olaf', 'news');
+      const olaf = await (await stage.visit()).enter('olaf', 'news');
       await olaf.page.locator('#people-list').getByRole('button', { name: 'pia' }).click();
       await olaf.say('just between us');
       await pia.page.waitForFunction(() => window.told.length > 0);
@@ -295,15 +294,15 @@ stage('keyboard and notifications', ({ test, visit, server }) => {
       assert.deepEqual(await optionsOf(pia).evaluateAll((all) => all.map((option) => option.firstChild.textContent)), ['@olaf']);
     });
 
-    test('stay_on_across_a_reload_and_tell_nothing_of_what_is_replayed', async () => {
+    stage.test('stay_on_across_a_reload_and_tell_nothing_of_what_is_replayed', async () => {
       const stella = await watched('stella', 'granted');
       await turnOn(stella);
       await stella.goTo('elsewhere');
-      const sam = await (await visit()).enter('sam', 'news');
+      const sam = await (await stage.visit()).enter('sam', 'news');
       await stella.context.setOffline(true);
-      await server().stop('SIGTERM');
+      await stage.server.stop('SIGTERM');
       await stella.page.locator('#banner').waitFor();
-      await server().start();
+      await stage.server.start();
       await sam.page.evaluate(() => document.querySelector('#retry').click());
       await sam.connected();
       await sam.say('stella, while away');
@@ -320,15 +319,15 @@ stage('keyboard and notifications', ({ test, visit, server }) => {
       assert.equal((await told(stella))[0].body, 'stella, now');
     });
 
-    test('say_why_they_are_off_when_the_browser_refuses', async () => {
+    stage.test('say_why_they_are_off_when_the_browser_refuses', async () => {
       const wanda = await watched('wanda', 'denied');
       await toggleOf(wanda).click();
       await wanda.page.getByRole('alert').getByText('blocks notifications').waitFor();
       assert.equal(await toggleOf(wanda).getAttribute('aria-pressed'), 'false');
     });
 
-    test('have_no_toggle_where_there_are_none', async () => {
-      const hana = await visit();
+    stage.test('have_no_toggle_where_there_are_none', async () => {
+      const hana = await stage.visit();
       await hana.page.addInitScript(() => delete window.Notification);
       await hana.page.reload();
       await hana.enter('hana', 'news');
@@ -337,9 +336,9 @@ stage('keyboard and notifications', ({ test, visit, server }) => {
   });
 
   describe('tab', () => {
-    test('goes_through_the_names_that_match_and_back', async () => {
-      const nora = await (await visit()).enter('nora', 'names');
-      for (const name of ['bob', 'Bix', 'Bea']) await (await visit()).enter(name, 'names');
+    stage.test('goes_through_the_names_that_match_and_back', async () => {
+      const nora = await (await stage.visit()).enter('nora', 'names');
+      for (const name of ['bob', 'Bix', 'Bea']) await (await stage.visit()).enter(name, 'names');
       for (const name of ['bob', 'Bix', 'Bea']) await nora.page.locator('#people-list').getByText(name).waitFor();
       const box = textOf(nora);
       const after = async (key) => {
@@ -360,9 +359,9 @@ stage('keyboard and notifications', ({ test, visit, server }) => {
       assert.equal(await after('Tab'), 'bob: ask @Bea or bob \n@Bea ');
     });
 
-    test('moves_on_when_no_name_matches_or_a_round_is_ended', async () => {
-      const ida = await (await visit()).enter('ida', 'more-names');
-      for (const name of ['kai', 'kurt']) await (await visit()).enter(name, 'more-names');
+    stage.test('moves_on_when_no_name_matches_or_a_round_is_ended', async () => {
+      const ida = await (await stage.visit()).enter('ida', 'more-names');
+      for (const name of ['kai', 'kurt']) await (await stage.visit()).enter(name, 'more-names');
       for (const name of ['kai', 'kurt']) await ida.page.locator('#people-list').getByText(name).waitFor();
       const box = textOf(ida);
       const leaves = async (key) => {
@@ -388,11 +387,11 @@ stage('keyboard and notifications', ({ test, visit, server }) => {
     });
   });
 
-  test('mentions_can_be_read_in_light_and_dark', async () => {
+  stage.test('mentions_can_be_read_in_light_and_dark', async () => {
     for (const colorScheme of ['light', 'dark']) {
-      const ada = await (await visit({ colorScheme })).enter(`ada-${colorScheme}`, 'marks');
+      const ada = await (await stage.visit({ colorScheme })).enter(`ada-${colorScheme}`, 'marks');
       await ada.say(`I am ada-${colorScheme}`);
-      const bob = await (await visit()).enter(`bob-${colorScheme}`, 'marks');
+      const bob = await (await stage.visit()).enter(`bob-${colorScheme}`, 'marks');
       await bob.say(`hello **@ada-${colorScheme}**`);
       const mark = ada.page.locator('.mention');
       await mark.waitFor();
