@@ -218,6 +218,9 @@ class Page {
   /** The room's own URL, so that it can be shared, kept, and gone back to. */
   drawAddress() {
     const { active } = this.session;
+    // Written when the room changes, not at every draw: that could undo an address that is about to be gone to.
+    if (active === this.addressed) return;
+    this.addressed = active;
     const hash = active && `#${encodeURIComponent(active)}`;
     if (hash && location.hash !== hash) history[location.hash ? 'pushState' : 'replaceState'](null, '', hash);
   }

@@ -111,7 +111,11 @@ class Stage {
   }
 
   async open() {
-    [this.browser, this.server] = await Promise.all([openBrowser(), Server.open(this.options)]);
+    const opened = await Promise.allSettled([openBrowser(), Server.open(this.options)]);
+    // Whichever of the two is there has to be closed, or the process would wait for it for ever.
+    [this.browser, this.server] = opened.map(({ value }) => value);
+    const failed = opened.find(({ status }) => status === 'rejected');
+    if (failed) throw failed.reason;
   }
 
   async close() {

@@ -10,7 +10,8 @@ const typingSays = ({ page }, text) => page.waitForFunction((wanted) => document
 const members = ({ page }) => page.locator('#people-list li').evaluateAll((rows) => rows.map((row) => `${row.querySelector('.label').textContent}: ${row.querySelector('.status').textContent}`));
 const memberIs = ({ page }, name, state) => page.locator(`#people-list li.${state}`).filter({ hasText: name }).waitFor();
 
-onStage('people', { args: ['--grace', '1s'] }, (stage) => {
+// Clocks are moved by minutes here, in which no heartbeat can come: that must not look like a dead connection.
+onStage('people', { args: ['--grace', '1s', '--heartbeat', '30m', '--offline-timeout', '2h'] }, (stage) => {
   stage.test('typing_is_shown_for_one_two_and_several_and_ends', async () => {
     const ada = await (await stage.visit()).enter('ada-sees', 'typing');
     const robots = await stage.robots();

@@ -149,7 +149,7 @@ onStage('scrolling', { logs: { short: lines(60), older: lines(230), long: lines(
       };
       const worst = { up: 0, down: 0 };
       for (const [way, step] of [['up', -300], ['down', 300]]) {
-        for (let turn = 0; turn < 100; turn += 1) {
+        for (let turn = 0; turn < 50; turn += 1) {
           log.scrollTop += step;
           const { sequence } = inView().dataset;
           const top = () => log.querySelector(`[data-sequence="${sequence}"] .body`)?.getBoundingClientRect().top ?? Infinity;
