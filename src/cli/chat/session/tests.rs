@@ -236,8 +236,8 @@ fn outage_is_resumed_from_the_last_number_without_a_hole_or_a_duplicate() {
     desk.come_back("ada");
     let join = desk.commands().pop().expect("a join");
     assert_eq!(join["since"], 1);
-    // What a resumed session delivers before that is in the replay, too.
-    desk.answer("message", None, message(2, "bob", "2"));
+    // What a resumed session delivers from where it was is in the replay, too.
+    desk.answer("message", None, message(3, "bob", "3"));
     desk.answer("ack", Some(&join["id"]), json!({"room": "ops", "epoch": "e1", "head": 3}));
     desk.history(&[message(2, "bob", "2"), message(3, "bob", "3")], 3);
     desk.answer("message", None, message(4, "bob", "4"));
@@ -361,6 +361,17 @@ fn private_words_go_where_a_log_of_the_two_is_known() {
     desk.session.private("eve", "hello", 0);
     desk.lose(None);
     assert!(desk.shown().iter().any(|line| line == "!! What you wrote to eve may not have arrived"));
+}
+
+#[test]
+fn private_conversation_that_began_during_an_outage_is_news() {
+    let mut desk = Desk::inside(Wishes { ends: false, ..wishes() }, 0);
+    desk.lose(None);
+    desk.come_back("ada");
+    let direct = json!({"user": "ada", "direct": [{"room": "@dm:1-2", "user": "bob"}]});
+    desk.answer("connected", None, direct);
+    let joins = desk.commands().into_iter().filter(|command| command["room"] == "@dm:1-2");
+    assert_eq!(joins.map(|join| join["since"].clone()).collect::<Vec<_>>(), [0]);
 }
 
 #[test]
