@@ -156,6 +156,18 @@ fn password_comes_from_a_file_and_closed_servers_are_entered_with_it() {
 }
 
 #[test]
+fn login_by_password_is_given_back_so_that_scripts_do_not_use_all_up() {
+    let server = Server::start(&[]);
+    let first = server.rest().register("ada");
+    for _ in 0..roomlog::limits::TOKENS_PER_ACCOUNT_MAX {
+        let mut command = chat(server.address, &["--user", "ada", "--tail", "0"]);
+        command.env("ROOMLOG_PASSWORD", PASSWORD);
+        assert_eq!(pipe(command, "").0, 0);
+    }
+    server.rest().with(&first).get("/api/me/rooms").expect(200);
+}
+
+#[test]
 fn tail_shows_the_last_messages_and_ends() {
     let server = Server::start(&["--rate", "0"]);
     let input: String = (1..=120).map(|number| format!("{number}\n")).collect();

@@ -115,6 +115,8 @@ struct Client {
     host: String,
     path: String,
     token: Option<String>,
+    /// The token is of this run's own login.
+    is_own_login: bool,
     conn: Option<ConnId>,
     /// The session that is being come back to.
     resume: Option<String>,
@@ -182,6 +184,7 @@ impl Client {
             host,
             path: options.target.path.clone(),
             token,
+            is_own_login: options.token.is_none(),
             conn: None,
             resume: None,
             has_commands: is_terminal,
@@ -400,9 +403,17 @@ impl Client {
         Ok(())
     }
 
-    /// Lets the close frame out, and waits a moment for the server's.
+    /// Lets the close frame out, waits a moment for the server's, and gives a login back that was this run's.
     fn goodbye(&mut self) {
         self.screen.terminal = None;
+        self.say_goodbye();
+        if let Some(token) = self.token.as_ref().filter(|_| self.is_own_login && self.session.has_been_connected()) {
+            // It ends by itself one day.
+            let _ = login::log_out(&self.addresses, &self.host, token);
+        }
+    }
+
+    fn say_goodbye(&mut self) {
         let until = Instant::now() + GOODBYE;
         let mut events = Vec::new();
         while let Some(conn) = self.conn

@@ -111,7 +111,7 @@ onStage('connection', {}, (stage) => {
       gate.onConnect = (socket) => socket.close({ code, reason: `because ${code}` });
       await person.page.reload();
       const before = gate.attempts;
-      if (await person.page.locator('#welcome').isVisible()) await person.knock('ada-terminal', 'terminal');
+      if (await person.page.locator('#welcome-room').isVisible()) await person.knock('ada-terminal', 'terminal');
       await bannerSays(person, `Disconnected by the server: because ${code}`);
       await person.page.clock.fastForward(10 * 60_000);
       await person.turnTab('hidden');

@@ -97,6 +97,9 @@ onStage('keyboard', { logs: { long: lines(300) } }, (stage) => {
     // Another name, and no other name after all.
     await typist.tabTo('me');
     await typist.press('Enter');
+    await typist.is('you-away');
+    await typist.tabTo('you-guest');
+    await typist.press('Enter');
     await typist.is('welcome-name');
     await typist.press('Escape');
     await typist.is('me');

@@ -43,7 +43,7 @@ onStage('page', { logs: { reload: lines(60) } }, (stage) => {
     const other = await stage.visit();
     await other.page.getByLabel('Your name').fill('Ada-Name');
     await other.page.keyboard.press('Enter');
-    await other.page.getByText('is in use right now').waitFor();
+    await other.page.getByText('This name is taken').waitFor();
     await other.page.getByLabel('Your name').fill('ada-the-second');
     await other.page.keyboard.press('Enter');
     await other.connected();

@@ -89,7 +89,7 @@ export const LINKS = [
   ['(http://example.org/x)', ['http://example.org/x']],
   ['HTTPS://EXAMPLE.ORG/up or not', null],
   ['https://example.org/"onmouseover="window.pwned=1', ['https://example.org/']],
-  ["https://example.org/'onmouseover='window.pwned=1", ['https://example.org/']],
+  ["https://example.org/'onmouseover='window.pwned=1", ["https://example.org/'onmouseover='window.pwned=1"]],
   ['https://example.org/<img src=x onerror=window.pwned=1>', ['https://example.org/']],
   ['xhttps://example.org and javascript://example.org/%0Awindow.pwned=1', null],
   ['https://', []],

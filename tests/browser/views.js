@@ -53,6 +53,8 @@ const escape = async ({ page }) => {
   await page.waitForFunction(() => document.getAnimations().every((animation) => animation.animationName || animation.playState === 'finished'));
 };
 
+const escapeOnce = ({ page }) => page.keyboard.press('Escape');
+
 /** `open` comes from the chat and `close` goes back to it. */
 export const VIEWS = [
   { name: 'chat', open: async () => {}, close: async () => {} },
@@ -71,11 +73,73 @@ export const VIEWS = [
     open: async (person) => {
       await drawer('Rooms', '#rooms')(person);
       await person.page.locator('#me').click();
+      await person.page.getByRole('button', { name: 'Create an account' }).click();
       await person.page.locator('#welcome').waitFor();
     },
     close: async (person) => {
+      await escapeOnce(person);
       await escape(person);
+    },
+  },
+  {
+    name: 'switcher',
+    open: async ({ page }) => {
+      await page.keyboard.press('Control+k');
+      await page.locator('dialog[open] [role="option"]').first().waitFor();
+    },
+    close: escape,
+  },
+  {
+    name: 'account dialog',
+    open: async (person) => {
+      await drawer('Rooms', '#rooms')(person);
+      await person.page.locator('#me').click();
+      await person.page.locator('#you').waitFor();
+    },
+    close: async (person) => {
+      await escapeOnce(person);
       await escape(person);
+    },
+  },
+  {
+    name: 'what can be done with a message',
+    open: async (person) => {
+      await person.say('my own');
+      await person.page.locator('.message.own:not(.pending)').last().waitFor();
+      await person.box.press('Shift+Tab');
+      await person.page.locator('#log').press('ArrowUp');
+      await person.page.getByRole('toolbar').waitFor();
+    },
+    close: ({ page }) => page.keyboard.press('Escape'),
+  },
+  {
+    name: 'question before a deletion',
+    open: async (person) => {
+      await person.box.press('Shift+Tab');
+      await person.page.locator('#log').press('ArrowUp');
+      await person.page.getByRole('toolbar').getByRole('button', { name: 'Delete' }).click();
+      await person.page.locator('#sure').waitFor();
+    },
+    close: escape,
+  },
+  {
+    name: 'editing',
+    open: async (person) => {
+      await person.box.press('ArrowUp');
+      await person.page.locator('#editing').waitFor();
+    },
+    close: ({ page }) => page.keyboard.press('Escape'),
+  },
+  {
+    name: 'private conversation',
+    open: async (person) => {
+      await drawer('Members', '#people')(person);
+      await person.page.locator('#people-list').getByRole('button', { name: 'mira' }).click();
+      await person.say('between us');
+      await person.sees('between us');
+    },
+    close: async (person) => {
+      await person.goTo(BUSY);
     },
   },
   {

@@ -53,6 +53,12 @@ pub(super) fn log_in(addresses: &[SocketAddr], host: &str, user: &str, password:
     Ok(login.token)
 }
 
+/// Gives a login back: an account has a bounded number of them, and a script may run often.
+pub(super) fn log_out(addresses: &[SocketAddr], host: &str, token: &str) -> Result<(), String> {
+    let logout = Ask { method: "DELETE", path: "/api/sessions", host, token: Some(token), body: None };
+    ask(addresses, &logout)?.good().map(drop)
+}
+
 /// The first page of the server's rooms.
 pub(super) fn rooms(addresses: &[SocketAddr], host: &str, token: Option<&str>) -> Result<Vec<Listed>, String> {
     let answer = ask(addresses, &Ask { method: "GET", path: "/api/rooms", host, token, body: None })?;

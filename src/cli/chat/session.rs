@@ -135,6 +135,10 @@ impl Session {
         std::mem::take(&mut self.effects)
     }
 
+    pub fn has_been_connected(&self) -> bool {
+        self.has_been_connected
+    }
+
     /// Messages that are not stored yet.
     pub fn unsent(&self) -> usize {
         self.rooms.iter().map(|room| room.outbox.len()).sum()
