@@ -15,7 +15,7 @@ import { Door } from './door.js';
 import { Notifier } from './notify.js';
 import { Session } from './session.js';
 import { Sidebar } from './sidebar.js';
-import { store, Unsent } from './store.js';
+import { Memory, store, Unsent } from './store.js';
 import { Switcher } from './switcher.js';
 import { Timeline } from './timeline.js';
 
@@ -28,7 +28,8 @@ class Page {
     // A duplicated tab copies this storage; what is taken out cannot be used twice.
     store.clear(sessionStorage);
     this.unsent = new Unsent(localStorage);
-    this.session = new Session({ saved: store.read(localStorage), tab, unsent: this.unsent.load() });
+    this.memory = new Memory(localStorage);
+    this.session = new Session({ saved: this.memory.load(tab), tab, unsent: this.unsent.load() });
     this.socket = null;
     this.isDirty = false;
     this.timeline = new Timeline(this);
@@ -118,13 +119,6 @@ class Page {
     if (socket && socket.readyState <= WebSocket.OPEN) socket.close(4000);
   }
 
-  save() {
-    const saved = this.session.saved();
-    const text = JSON.stringify(saved);
-    if (text !== this.lastSaved) store.write(localStorage, saved);
-    this.lastSaved = text;
-  }
-
   saveTab() {
     store.write(sessionStorage, { ...this.session.tab(), drafts: Object.fromEntries(this.composer.drafts) });
   }
@@ -212,7 +206,7 @@ class Page {
     this.switcher.draw();
     this.notifier.draw();
     this.drawAddress();
-    this.save();
+    this.memory.save(this.session.saved());
   }
 
   /** The room's own URL, so that it can be shared, kept, and gone back to. */

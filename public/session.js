@@ -110,7 +110,7 @@ export class Session {
 
   /** What belongs to this tab alone and survives its reload. */
   tab() {
-    return { session: this.resume };
+    return { session: this.resume, user: this.user, token: this.token };
   }
 
   /** What is not in the log yet. Any later page of this user can send it: its nonce makes that harmless. */

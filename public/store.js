@@ -6,6 +6,7 @@
 
 const STORE = 'roomlog';
 const UNSENT = 'roomlog unsent ';
+const ROOMS = 'roomlog rooms ';
 
 /** Browser storage that may be full, forbidden or hold something else: then it is as if it were empty. */
 export const store = {
@@ -31,6 +32,40 @@ export const store = {
     }
   },
 };
+
+/**
+ * Who was here last, and the rooms of each of them. A page writes only what it changed itself: one that is a guest's does not
+ * undo the login of another.
+ */
+export class Memory {
+  constructor(storage) {
+    this.storage = storage;
+    this.known = new Map(); // key → text, as this page found or left it
+    this.user = null;
+  }
+
+  /** What to start from: as `tab` was before it was reloaded, else as whoever was here last. */
+  load(tab) {
+    const { user = null, token = null } = tab.user ? tab : store.read(this.storage);
+    this.user = user;
+    this.known.set(STORE, JSON.stringify({ user, token }));
+    return { user, token, ...(user && store.read(this.storage, ROOMS + user)) };
+  }
+
+  save({ user, token, ...rooms }) {
+    // Who logs out leaves no trace of where they were.
+    if (!user && this.user) store.clear(this.storage, ROOMS + this.user);
+    this.user = user;
+    this.put(STORE, { user, token });
+    if (user) this.put(ROOMS + user, rooms);
+  }
+
+  put(key, value) {
+    const text = JSON.stringify(value);
+    if (this.known.get(key) !== text) store.write(this.storage, value, key);
+    this.known.set(key, text);
+  }
+}
 
 /**
  * Messages that are not in the log yet, each under a key of its own: so the pages of a browser do not overwrite one

@@ -15,11 +15,24 @@ async function prove(person, way, name, { password = PASSWORD, room = null } = {
   await page.keyboard.press('Enter');
 }
 
-async function register(person, name, room = null) {
-  await prove(person, 'Register', name, { room });
+/** Is shown as `name` once it is let in. */
+async function isLetIn(person, name) {
   await person.connected();
   await person.page.waitForFunction((text) => document.querySelector('#me-name').textContent === text, name);
   return person;
+}
+
+async function register(person, name, room = null) {
+  await prove(person, 'Register', name, { room });
+  return isLetIn(person, name);
+}
+
+/** Logs in to an account that the operator made. */
+async function member(stage, name, room) {
+  stage.server.account(name, PASSWORD);
+  const person = await stage.visit();
+  await prove(person, 'Log in', name, { room });
+  return isLetIn(person, name);
 }
 
 /** Turns to the private conversation with a member of the room, by a click on their name. */
@@ -41,7 +54,7 @@ onStage('accounts', {}, (stage) => {
     await ada.say('here I am');
     await ada.sees('here I am');
     // Its rooms are told to the server over HTTP, after they are joined.
-    await ada.page.waitForFunction(() => JSON.parse(localStorage.roomlog).rooms.every(({ isKept }) => isKept));
+    await ada.page.waitForFunction(() => JSON.parse(localStorage[`roomlog rooms ${document.querySelector('#me-name').textContent}`]).rooms.every(({ isKept }) => isKept));
     const other = await stage.visit();
     await prove(other, 'Log in', 'ada');
     await other.connected();
@@ -53,7 +66,7 @@ onStage('accounts', {}, (stage) => {
   });
 
   stage.test('login_survives_a_reload_and_a_restart_of_the_server', async () => {
-    const ada = await register(await stage.visit(), 'ada-stays', 'stays');
+    const ada = await member(stage, 'ada-stays', 'stays');
     await ada.page.reload();
     await ada.connected();
     await stage.server.stop();
@@ -65,7 +78,7 @@ onStage('accounts', {}, (stage) => {
   });
 
   stage.test('two_tabs_of_an_account_are_one_member_and_both_hear', async () => {
-    const ada = await register(await stage.visit(), 'ada-tabs', 'tabs');
+    const ada = await member(stage, 'ada-tabs', 'tabs');
     const second = await ada.context.newPage();
     await second.goto(stage.server.url);
     await second.locator('#app[data-link="connected"]').waitFor();
@@ -83,8 +96,28 @@ onStage('accounts', {}, (stage) => {
     await second.getByText('You have this name in another tab.').waitFor();
   });
 
+  stage.test('guest_in_another_tab_does_not_undo_a_login', async () => {
+    const ada = await (await stage.visit()).enter('ada-first', 'first');
+    const second = await ada.context.newPage();
+    await second.goto(stage.server.url);
+    await second.getByText('You have this name in another tab.').waitFor();
+    await prove({ page: second }, 'Register', 'ada-second');
+    await second.locator('#app[data-link="connected"]').waitFor();
+    // The guest's page goes on keeping what it has read.
+    await ada.say('still a guest');
+    await ada.sees('still a guest');
+    await ada.page.waitForFunction(() => localStorage['roomlog rooms ada-first'].includes('"read":1'));
+    assert.equal(await second.evaluate(() => JSON.parse(localStorage.roomlog).user), 'ada-second');
+    await second.reload();
+    await second.locator('#app[data-link="connected"]').waitFor();
+    await second.locator('#me-name').getByText('ada-second').waitFor();
+    await ada.page.reload();
+    await ada.connected();
+    assert.equal(await ada.page.locator('#me-name').textContent(), 'ada-first', 'each page stays who it is');
+  });
+
   stage.test('wrong_password_is_said_and_nothing_else_happens', async () => {
-    await register(await stage.visit(), 'ada-door', 'door');
+    await member(stage, 'ada-door', 'door');
     const other = await stage.visit();
     await prove(other, 'Log in', 'ada-door', { password: 'wrong password' });
     await other.page.locator('#welcome-why').getByText(/password/i).waitFor();
@@ -105,26 +138,27 @@ onStage('accounts', {}, (stage) => {
     await ada.page.getByRole('button', { name: 'Create an account' }).click();
     await prove(ada, 'Register', 'ada-grows');
     await ada.page.locator('#welcome').waitFor({ state: 'hidden' });
-    await ada.page.waitForFunction(() => JSON.parse(localStorage.roomlog).rooms.every(({ isKept }) => isKept));
+    await ada.page.waitForFunction(() => JSON.parse(localStorage[`roomlog rooms ${document.querySelector('#me-name').textContent}`]).rooms.every(({ isKept }) => isKept));
     assert.deepEqual(await rooms(ada), ['grows']);
     await ada.sees('as a guest');
   });
 
   stage.test('logout_ends_the_token_and_asks_who_is_next', async () => {
-    const ada = await register(await stage.visit(), 'ada-leaves', 'leaves');
+    const ada = await member(stage, 'ada-leaves', 'leaves');
     const token = await ada.page.evaluate(() => JSON.parse(localStorage.roomlog).token);
     await ada.page.locator('#me').click();
     const revoked = ada.page.waitForResponse((response) => response.request().method() === 'DELETE');
     await ada.page.getByRole('button', { name: 'Log out' }).click();
     assert.equal((await revoked).status(), 204);
     await ada.page.locator('#welcome').waitFor();
-    assert.ok(!(await ada.page.evaluate(() => localStorage.roomlog)).includes(token));
+    const left = JSON.stringify(await ada.page.evaluate(() => ({ ...localStorage })));
+    assert.ok(!left.includes(token) && !left.includes('ada-leaves'), left);
     const answer = await fetch(`${stage.server.url}/api/me/rooms`, { headers: { Authorization: `Bearer ${token}` } });
     assert.equal(answer.status, 401);
   });
 
   stage.test('new_password_ends_every_other_login', async () => {
-    const ada = await register(await stage.visit(), 'ada-new', 'new');
+    const ada = await member(stage, 'ada-new', 'new');
     const other = await stage.visit();
     await prove(other, 'Log in', 'ada-new');
     await other.connected();
@@ -160,8 +194,8 @@ onStage('members only', { args: ['--guests', 'no'] }, (stage) => {
 
 onStage('private conversations', {}, (stage) => {
   stage.test('click_on_a_member_begins_one_that_is_marked_and_counted', async () => {
-    const ada = await register(await stage.visit(), 'ada', 'yard');
-    const bob = await register(await stage.visit(), 'bob', 'yard');
+    const ada = await member(stage, 'ada', 'yard');
+    const bob = await member(stage, 'bob', 'yard');
     const eve = await (await stage.visit()).enter('eve', 'yard');
     await talkTo(ada, 'bob');
     await ada.page.getByRole('heading', { name: 'bob', exact: true }).waitFor();
@@ -183,8 +217,8 @@ onStage('private conversations', {}, (stage) => {
   });
 
   stage.test('what_was_said_while_one_was_away_is_there_and_unread', async () => {
-    const ada = await register(await stage.visit(), 'ada-away', 'away');
-    const bob = await register(await stage.visit(), 'bob-away', 'away');
+    const ada = await member(stage, 'ada-away', 'away');
+    const bob = await member(stage, 'bob-away', 'away');
     await ada.page.locator('#people-list').getByText('bob-away').waitFor();
     await bob.page.goto('about:blank');
     await talkTo(ada, 'bob-away');
@@ -272,7 +306,7 @@ onStage('changes', {}, (stage) => {
     await ada.page.locator('.actions .state').getByText(/Not sent: /).waitFor();
     await ada.page.getByRole('button', { name: 'Discard' }).click();
     assert.deepEqual(await ada.log(), [[1, 'before']]);
-    const bob = await register(await stage.visit(), 'bob-offline', 'offline');
+    const bob = await member(stage, 'bob-offline', 'offline');
     await bob.say('one');
     await bob.sees('one');
     await stage.server.stop('SIGKILL');
@@ -336,7 +370,7 @@ onStage('outbox', {}, (stage) => {
   });
 
   stage.test('two_pages_that_both_send_it_make_one_message', async () => {
-    const ada = await register(await stage.visit(), 'ada-both', 'both');
+    const ada = await member(stage, 'ada-both', 'both');
     await ada.say('before');
     await ada.sees('before');
     await stage.server.stop('SIGKILL');
