@@ -123,6 +123,8 @@ fn exit_status_says_what_became_of_it() {
     let (code, _, error) = pipe(chat(nobody, &[]), "x\n");
     assert_eq!((code, error.lines().count()), (4, 1), "{error}");
     assert_eq!(pipe(chat(nobody, &["--timeout", "300ms"]), "x\n").0, 4);
+    let nowhere = "255.255.255.255:9".parse().expect("an address that cannot be connected to");
+    assert_eq!(pipe(chat(nowhere, &[]), "x\n").0, 4);
     assert_eq!(pipe(chat(address, &["--password", "x"]), "").0, 2);
 }
 

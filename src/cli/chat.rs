@@ -237,11 +237,7 @@ impl Client {
                 self.conn = None;
                 // A name may stand for addresses that nobody listens at, as localhost often does.
                 self.address += 1;
-                if self.address < self.addresses.len() {
-                    return self.dial();
-                }
-                let why = format!("http://{}: {error}", self.host);
-                self.session.lost(None, &why, dice()?, now_ms);
+                self.dial(&error.to_string(), now_ms)?;
             }
             NetEvent::Closed { conn, reason } if Some(conn) == self.conn => {
                 self.conn = None;
@@ -260,7 +256,7 @@ impl Client {
 
     /// Takes what was typed, as long as there is room for more that waits.
     fn hear(&mut self, now_ms: u64) -> Result<(), Failure> {
-        while self.session.unsent() < UNSENT_MAX {
+        while self.has_commands || self.session.unsent() < UNSENT_MAX {
             match self.source.next() {
                 Some(Input::Keys(keys)) => self.on_keys(&keys, now_ms)?,
                 Some(Input::Line(line)) => self.on_line(&line, now_ms),
@@ -357,7 +353,7 @@ impl Client {
                 Effect::Dial(resume) => {
                     self.resume = resume;
                     self.address = 0;
-                    self.dial()?;
+                    self.dial("it has no address", self.now_ms())?;
                 }
                 Effect::Send(text) => self.conn.iter().for_each(|conn| self.net.send_text(*conn, text.as_bytes())),
                 Effect::Close(code) => self.conn.iter().for_each(|conn| self.net.close(*conn, code, "")),
@@ -374,23 +370,31 @@ impl Client {
         Ok(exit)
     }
 
-    fn dial(&mut self) -> Result<(), Failure> {
+    /// Connects to the next address that can be tried; `why` the last one could not.
+    fn dial(&mut self, why: &str, now_ms: u64) -> Result<(), Failure> {
         let mut target = self.path.clone();
         if let Some(resume) = &self.resume {
             let glue = if target.contains('?') { '&' } else { '?' };
             target += &format!("{glue}session={}", utf8_percent_encode(resume, NON_ALPHANUMERIC));
         }
-        let addr = *self.addresses.get(self.address).ok_or_else(|| Failure::new(Exit::Unreachable, "no address"))?;
         let headers = [("Sec-WebSocket-Protocol", crate::protocol::SUBPROTOCOL)];
-        let dial = Dial {
-            addr,
-            source: None,
-            host: &self.host,
-            target: &target,
-            headers: &headers,
-            receive_buffer_bytes: None,
-        };
-        self.conn = Some(self.net.dial(&dial)?);
+        let mut why = why.to_owned();
+        while let Some(addr) = self.addresses.get(self.address).copied() {
+            let host = &self.host;
+            let dial =
+                Dial { addr, source: None, host, target: &target, headers: &headers, receive_buffer_bytes: None };
+            match self.net.dial(&dial) {
+                Ok(conn) => {
+                    self.conn = Some(conn);
+                    return Ok(());
+                }
+                // A machine without a network says so at once.
+                Err(error) => why = error.to_string(),
+            }
+            self.address += 1;
+        }
+        let why = format!("http://{}: {why}", self.host);
+        self.session.lost(None, &why, dice()?, now_ms);
         Ok(())
     }
 
