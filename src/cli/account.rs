@@ -8,12 +8,13 @@ mod remote;
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
-use rustix::rand::{GetRandomFlags, getrandom};
 use serde::{Deserialize, Serialize};
+use tz::UtcDateTime;
 
 use self::local::Local;
 use self::remote::Remote;
 use super::log::visible;
+use super::random;
 use super::secret::{self, Ask, SecretError};
 use crate::accounts::{Role, SubmitError};
 use crate::config::{AccountAction, AccountCommand, PasswordSource};
@@ -224,31 +225,15 @@ fn printing(source: io::Error) -> AccountCommandError {
     AccountCommandError::Io { what: "stdout".to_owned(), source }
 }
 
-/// Unix milliseconds as a UTC time to the second (RFC 3339). The calendar is Howard Hinnant's `civil_from_days`.
+/// Unix milliseconds as a UTC time to the second (RFC 3339).
 fn utc(ms: u64) -> String {
-    let seconds = ms / 1_000;
-    let (days, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    // Years begin in March, so that a leap day is the last.
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    let time = UtcDateTime::from_timespec((ms / 1_000) as i64, 0).expect("every u64 of milliseconds is a date");
+    let (year, month, day) = (time.year(), time.month(), time.month_day());
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", time.hour(), time.minute(), time.second())
 }
 
-/// Random bytes, from the system call itself: it needs no `/dev`.
 fn random<const N: usize>() -> Result<[u8; N], AccountCommandError> {
-    let mut bytes = [0; N];
-    let error = |source| AccountCommandError::Io { what: "random numbers".to_owned(), source };
-    match getrandom(&mut bytes, GetRandomFlags::empty()) {
-        Ok(count) if count == N => Ok(bytes),
-        Ok(_) => Err(error(io::ErrorKind::UnexpectedEof.into())),
-        Err(errno) => Err(error(errno.into())),
-    }
+    random::bytes().map_err(|source| AccountCommandError::Io { what: "random numbers".to_owned(), source })
 }
 
 #[cfg(test)]

@@ -22,7 +22,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use rustix::rand::{GetRandomFlags, getrandom};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
@@ -34,13 +33,13 @@ use self::session::{Effect, Session, Wishes};
 use self::terminal::Terminal;
 use self::typed::Typed;
 use super::secret::{self, Ask};
+use super::{SERVER_MESSAGE_BYTES_MAX, random};
 use crate::config::ChatOptions;
 use crate::net::{CloseReason, ConnId, Dial, Inbox, NetConfig, NetEvent, Reactor};
+use crate::protocol::{SUBPROTOCOL, close};
 
 const WAKER: usize = 0;
 const SIGNALS: usize = 1;
-/// Largest message of a server, in bytes: its history frames are larger than what clients may send.
-const MESSAGE_BYTES_MAX: usize = 16 << 20;
 /// What a server may take to answer a connection, in milliseconds.
 const OPEN_TIMEOUT_MS: u64 = 10_000;
 /// What saying goodbye may take.
@@ -150,7 +149,7 @@ impl Client {
         let token = token(options, &addresses, &host)?;
         let is_terminal = io::stdin().is_terminal();
         let config = NetConfig {
-            message_bytes_max: MESSAGE_BYTES_MAX,
+            message_bytes_max: SERVER_MESSAGE_BYTES_MAX,
             handshake_timeout_ms: OPEN_TIMEOUT_MS,
             ..NetConfig::default()
         };
@@ -172,7 +171,7 @@ impl Client {
             is_deaf: false,
         };
         Ok(Self {
-            session: Session::new(wishes(options, is_terminal, token.clone()), format!("{:016x}", random()?)),
+            session: Session::new(wishes(options, is_terminal, token.clone()), format!("{:016x}", random::number()?)),
             net,
             inbox: Inbox::new(),
             signals,
@@ -377,7 +376,7 @@ impl Client {
             let glue = if target.contains('?') { '&' } else { '?' };
             target += &format!("{glue}session={}", utf8_percent_encode(resume, NON_ALPHANUMERIC));
         }
-        let headers = [("Sec-WebSocket-Protocol", crate::protocol::SUBPROTOCOL)];
+        let headers = [("Sec-WebSocket-Protocol", SUBPROTOCOL)];
         let mut why = why.to_owned();
         while let Some(addr) = self.addresses.get(self.address).copied() {
             let host = &self.host;
@@ -423,7 +422,7 @@ impl Client {
         while let Some(conn) = self.conn
             && Instant::now() < until
         {
-            self.net.close(conn, crate::protocol::close::NORMAL, "");
+            self.net.close(conn, close::NORMAL, "");
             self.net.flush(self.now_ms(), &mut events);
             if self.net.wait(Some(Duration::from_millis(50))).is_err() {
                 return;
@@ -500,22 +499,16 @@ fn wishes(options: &ChatOptions, is_terminal: bool, token: Option<String>) -> Wi
 
 fn closed_text(code: Option<u16>) -> String {
     match code {
-        Some(1001) => "The server is shutting down".to_owned(),
-        Some(4500) => "One has to log in here: --login, or ROOMLOG_TOKEN".to_owned(),
-        Some(4501) => "Kicked or banned".to_owned(),
-        Some(1008) => "The name is taken, or the server has had enough".to_owned(),
+        Some(close::GOING_AWAY) => "The server is shutting down".to_owned(),
+        Some(close::LOG_IN) => "One has to log in here: --login, or ROOMLOG_TOKEN".to_owned(),
+        Some(close::BANNED) => "Kicked or banned".to_owned(),
+        Some(close::POLICY) => "The name is taken, or the server has had enough".to_owned(),
         Some(code) => format!("Connection closed with {code}"),
         None => "Connection lost".to_owned(),
     }
 }
 
-fn random() -> io::Result<u64> {
-    let mut bytes = [0; 8];
-    getrandom(&mut bytes[..], GetRandomFlags::empty())?;
-    Ok(u64::from_ne_bytes(bytes))
-}
-
 /// A number in 0..1.
 fn dice() -> io::Result<f64> {
-    Ok((random()? >> 11) as f64 / (1_u64 << 53) as f64)
+    Ok((random::number()? >> 11) as f64 / (1_u64 << 53) as f64)
 }

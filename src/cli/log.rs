@@ -9,9 +9,9 @@ use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use rustix::rand::{GetRandomFlags, getrandom};
 use serde_json::json;
 
+use super::random;
 use crate::clock::{Clock, Now};
 use crate::config::{LogAction, LogCommand};
 use crate::limits;
@@ -127,14 +127,8 @@ fn open_store(command: &LogCommand) -> Result<(Store, Now), LogCommandError> {
     Ok((Store::open(RealDisk, options)?, now))
 }
 
-/// A random number, from the system call itself: it needs no `/dev`.
 fn entropy() -> Result<u64, LogCommandError> {
-    let (mut bytes, what) = ([0; 8], "random numbers".to_owned());
-    match getrandom(&mut bytes, GetRandomFlags::empty()) {
-        Ok(8) => Ok(u64::from_le_bytes(bytes)),
-        Ok(_) => Err(LogCommandError::Io { what, source: io::ErrorKind::UnexpectedEof.into() }),
-        Err(error) => Err(LogCommandError::Io { what, source: error.into() }),
-    }
+    random::number().map_err(|source| LogCommandError::Io { what: "random numbers".to_owned(), source })
 }
 
 /// Waits until a write that was seen half done is over, and looks again; gives up when the file does not grow.

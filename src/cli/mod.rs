@@ -8,4 +8,9 @@ pub mod chat;
 pub mod healthcheck;
 mod http;
 pub mod log;
+mod modes;
+mod random;
 mod secret;
+
+/// Largest message of a server, in bytes: its history frames are larger than what clients may send.
+const SERVER_MESSAGE_BYTES_MAX: usize = 16 << 20;

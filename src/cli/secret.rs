@@ -6,8 +6,9 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 
-use rustix::termios::{LocalModes, OptionalActions, Termios, isatty, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, isatty};
 
+use super::modes::Modes;
 use crate::config::PasswordSource;
 use crate::limits;
 
@@ -71,7 +72,12 @@ fn from_terminal(how_often: Ask) -> Result<String, SecretError> {
         let why = "there is no terminal to ask for a password at: give --password-file or ROOMLOG_PASSWORD";
         return Err(SecretError::Invalid(why));
     }
-    let _silence = Silence::begin().map_err(about("the terminal"))?;
+    // Nothing shows of what is typed, but the end of the line.
+    let silence = |modes: &mut Termios| {
+        modes.local_modes.remove(LocalModes::ECHO);
+        modes.local_modes.insert(LocalModes::ECHONL);
+    };
+    let _silence = Modes::change(OptionalActions::Flush, silence).map_err(about("the terminal"))?;
     let ask = |prompt: &str| {
         let mut stderr = io::stderr();
         stderr.write_all(prompt.as_bytes()).and_then(|()| stderr.flush())?;
@@ -82,28 +88,6 @@ fn from_terminal(how_often: Ask) -> Result<String, SecretError> {
         return Err(SecretError::Invalid("The two are not the same"));
     }
     Ok(password)
-}
-
-/// A terminal that does not show what is typed, but for the end of the line. Whoever is interrupted by Ctrl-C leaves it so;
-/// shells put it right.
-struct Silence(Termios);
-
-impl Silence {
-    fn begin() -> io::Result<Self> {
-        let before = tcgetattr(io::stdin())?;
-        let mut silent = before.clone();
-        silent.local_modes.remove(LocalModes::ECHO);
-        silent.local_modes.insert(LocalModes::ECHONL);
-        tcsetattr(io::stdin(), OptionalActions::Flush, &silent)?;
-        Ok(Self(before))
-    }
-}
-
-impl Drop for Silence {
-    fn drop(&mut self) {
-        // If the terminal is gone there is nothing to put right.
-        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
-    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::values::{folder, word};
 use super::{Config, Invocation, put};
 
 /// The environment variable that may hold a password.
-const PASSWORD_ENV: &str = "ROOMLOG_PASSWORD";
+pub(super) const PASSWORD_ENV: &str = "ROOMLOG_PASSWORD";
 
 /// What is to be done with the accounts of a data folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -209,7 +209,7 @@ fn parse(parser: &mut lexopt::Parser, env: Environment<'_>) -> Result<Invocation
     };
     let wants_password = spec.options.iter().any(|option| option.flag == PASSWORD_FILE.flag);
     if wants_password && values.password.is_none() {
-        values.password = from_environment(env)?;
+        values.password = from_environment(env, PASSWORD_ENV)?;
     }
     let mut words = words.into_iter();
     let mut next = || utf8(words.next().unwrap_or_default());
@@ -251,10 +251,13 @@ pub(super) fn password_file(text: &OsStr) -> Result<PasswordSource, String> {
     }
 }
 
-/// The password in the environment. An error must not show it.
-pub(super) fn from_environment(env: impl Fn(&str) -> Option<OsString>) -> Result<Option<PasswordSource>, UsageError> {
-    let Some(value) = env(PASSWORD_ENV).filter(|value| !value.is_empty()) else { return Ok(None) };
-    let text = value.into_string().map_err(|_| UsageError::Conflict(format!("{PASSWORD_ENV} is not UTF-8")))?;
+/// The secret in the environment variable `name`. An error must not show it.
+pub(super) fn from_environment(
+    env: impl Fn(&str) -> Option<OsString>,
+    name: &str,
+) -> Result<Option<PasswordSource>, UsageError> {
+    let Some(value) = env(name).filter(|value| !value.is_empty()) else { return Ok(None) };
+    let text = value.into_string().map_err(|_| UsageError::Conflict(format!("{name} is not UTF-8")))?;
     Ok(Some(PasswordSource::Given(Secret(text))))
 }
 

@@ -3,9 +3,9 @@
 //! Owns: the table of this command, and where its secrets may come from: never from an argument, which everybody on the
 //! machine can see. Must never know: what is done with them.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 
-use super::account::{PasswordSource, Secret, from_environment, password_file};
+use super::account::{PASSWORD_ENV, PasswordSource, from_environment, password_file};
 use super::commands::{CommandSpec, Environment, no_actions};
 use super::options::{OptionSpec, Outcome, UsageError, fill_with_words, printable, rows};
 use super::target::{Target, target};
@@ -196,10 +196,10 @@ fn parse(parser: &mut lexopt::Parser, env: Environment<'_>) -> Result<Invocation
     }
     let asks = options.password == Some(PasswordSource::Prompt);
     if options.password.is_none() || asks {
-        options.password = from_environment(env)?.or(options.password);
+        options.password = from_environment(env, PASSWORD_ENV)?.or(options.password);
     }
     if options.token.is_none() {
-        options.token = token(env)?;
+        options.token = from_environment(env, TOKEN_ENV)?;
     }
     if options.password.is_some() && options.token.is_none() && options.user.is_none() {
         return Err(UsageError::Conflict("a password needs the account's name: add --user NAME".to_owned()));
@@ -220,16 +220,12 @@ fn secret_file(value: &OsStr) -> Result<PasswordSource, String> {
     }
 }
 
-/// The token in the environment. An error must not show it.
-fn token(env: Environment<'_>) -> Result<Option<PasswordSource>, UsageError> {
-    let Some(value): Option<OsString> = env(TOKEN_ENV).filter(|value| !value.is_empty()) else { return Ok(None) };
-    let text = value.into_string().map_err(|_| UsageError::Conflict(format!("{TOKEN_ENV} is not UTF-8")))?;
-    Ok(Some(PasswordSource::Given(Secret(text))))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
     use super::super::Config;
+    use super::super::account::Secret;
     use super::*;
 
     fn parsed(args: &[&str], env: &[(&str, &str)]) -> Result<ChatOptions, String> {

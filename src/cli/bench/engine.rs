@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
+use super::super::SERVER_MESSAGE_BYTES_MAX;
 use super::BenchError;
 use crate::config::Target;
 use crate::net::{ConnId, Dial, Inbox, NetConfig, NetEvent, Reactor};
@@ -18,8 +19,6 @@ const SIGNALS: usize = 0;
 const SPIN: Duration = Duration::from_micros(10);
 /// The reactor keeps waits of up to this to the microsecond, longer ones only to the millisecond.
 const PRECISE: Duration = Duration::from_millis(1);
-/// Largest message of a server, in bytes: its history frames are larger than what clients may send.
-const MESSAGE_BYTES_MAX: usize = 16 << 20;
 /// The kernel's receive buffer of a member that never reads, in bytes. The kernel doubles it.
 const SLOW_BUFFER_BYTES: usize = 4 * 1024;
 /// Addresses of the loopback network that connections come from in turn: each has some 28,000 ports.
@@ -52,7 +51,7 @@ impl Engine {
         let none = || io::Error::from(io::ErrorKind::NotFound);
         let address = address.ok_or_else(|| BenchError::Resolve { host: target.host.clone(), source: none() })?;
         let config = NetConfig {
-            message_bytes_max: MESSAGE_BYTES_MAX,
+            message_bytes_max: SERVER_MESSAGE_BYTES_MAX,
             handshake_timeout_ms: OPEN_TIMEOUT_MS,
             ..NetConfig::default()
         };

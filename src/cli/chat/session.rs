@@ -14,15 +14,12 @@ use super::line::Line;
 use super::link::{DEAD_AFTER_HEARTBEATS, Link, STABLE_MS, backoff_ms, is_terminal};
 use super::room::{Pending, Phase, Room};
 use crate::limits;
+use crate::protocol::close;
 
-/// What is asked of the server at most at once: a plain join's history has as many (PROTOCOL.md, "join").
-const PLAIN_JOIN_MESSAGES: u64 = 50;
 /// Beyond every number that a room may have, and exact in every JSON reader.
 const BEYOND: u64 = (1 << 53) - 1;
 /// How long a message waits that the server could not store.
 const RETRY_MS: u64 = 1_000;
-/// The heartbeat's interval until the server tells its own.
-const HEARTBEAT_MS: u64 = 30_000;
 
 /// What the program is to do.
 #[derive(Debug, Clone, PartialEq)]
@@ -113,7 +110,7 @@ impl Session {
             rooms,
             active: 0,
             link: Link::Idle,
-            heartbeat_ms: HEARTBEAT_MS,
+            heartbeat_ms: limits::HEARTBEAT_MS,
             content_bytes_max: limits::CONTENT_BYTES_MAX,
             heard_at_ms: 0,
             hold_until_ms: 0,
@@ -240,13 +237,13 @@ impl Session {
 
     pub fn tick(&mut self, dice: f64, now_ms: u64) {
         if self.gives_up_at_ms().is_some_and(|at_ms| now_ms >= at_ms) && !matches!(self.link, Link::Stopped) {
-            self.effects.push(Effect::Close(1000));
+            self.effects.push(Effect::Close(close::NORMAL));
             return self.stop(Exit::Unreachable, "The server cannot be reached");
         }
         match self.link {
             Link::Waiting { retry_at_ms } if now_ms >= retry_at_ms => self.dial(),
             Link::Connected { .. } if now_ms >= self.dead_at_ms() => {
-                self.effects.push(Effect::Close(4000));
+                self.effects.push(Effect::Close(close::NO_HEARTBEAT));
                 self.lost(None, "Nothing was heard from the server", dice, now_ms);
             }
             _ => {}
@@ -268,11 +265,16 @@ impl Session {
     }
 
     fn queue(&mut self, at: usize, content: &str, now_ms: u64) {
-        self.next_nonce += 1;
-        let nonce = format!("{}-{}", self.run, self.next_nonce);
+        let nonce = self.nonce();
         let Some(room) = self.rooms.get_mut(at) else { return self.trouble("Join a room first: /join ROOM") };
         room.outbox.push_back(Pending { nonce, content: content.to_owned(), is_sent: false });
         self.pump(at, now_ms);
+    }
+
+    /// A text that no other message has.
+    fn nonce(&mut self) -> String {
+        self.next_nonce += 1;
+        format!("{}-{}", self.run, self.next_nonce)
     }
 
     pub fn join(&mut self, name: &str) {
@@ -309,8 +311,7 @@ impl Session {
         if !self.is_connected() {
             return self.trouble("Not connected: not sent");
         }
-        self.next_nonce += 1;
-        let nonce = format!("{}-{}", self.run, self.next_nonce);
+        let nonce = self.nonce();
         let asked = Asked::Private { to: to.to_owned() };
         self.command("private", json!({"to": to, "content": content, "nonce": nonce}), asked);
     }
@@ -354,7 +355,7 @@ impl Session {
 
     pub fn quit(&mut self) {
         self.link = Link::Stopped;
-        self.effects.push(Effect::Close(1000));
+        self.effects.push(Effect::Close(close::NORMAL));
         let exit = if self.unsent() > 0 || self.refused > 0 { Exit::Unacked } else { Exit::Good };
         self.effects.push(Effect::Exit(exit));
     }
@@ -417,7 +418,7 @@ impl Session {
         let room = &mut self.rooms[at];
         let name = room.name.clone();
         let is_first = room.last.is_none();
-        if is_first && room.tail > PLAIN_JOIN_MESSAGES {
+        if is_first && room.tail > limits::JOIN_HISTORY_MESSAGES {
             room.phase = Phase::Peeking;
             let fields = json!({"room": name, "before": BEYOND, "limit": room.tail});
             return self.command("history", fields, Asked::Other);

@@ -4,10 +4,9 @@
 
 use std::io::{self, Write};
 
-use rustix::termios::{
-    InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetwinsize, tcsetattr,
-};
+use rustix::termios::{InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetwinsize};
 
+use super::super::modes::Modes;
 use super::editor::{Complete, Editor, Typed};
 
 /// Asks the terminal to say where a paste begins and ends, and not to any more.
@@ -18,7 +17,8 @@ const COLUMNS: usize = 80;
 
 /// A terminal in which a line is edited. Dropped, it is as it was.
 pub(super) struct Terminal {
-    before: Termios,
+    /// Given back behind what `drop` writes.
+    _modes: Modes,
     editor: Editor,
     prompt: String,
 }
@@ -29,15 +29,18 @@ impl Terminal {
     /// # Errors
     /// It is none.
     pub fn take() -> io::Result<Self> {
-        let before = tcgetattr(io::stdin())?;
-        let mut raw = before.clone();
         // Keys come as they are pressed; what is written keeps its line ends.
-        raw.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG | LocalModes::IEXTEN);
-        raw.input_modes.remove(InputModes::ICRNL | InputModes::IXON);
-        raw.special_codes[SpecialCodeIndex::VMIN] = 1;
-        raw.special_codes[SpecialCodeIndex::VTIME] = 0;
-        tcsetattr(io::stdin(), OptionalActions::Now, &raw)?;
-        let terminal = Self { before, editor: Editor::default(), prompt: String::new() };
+        let raw = |modes: &mut Termios| {
+            modes.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG | LocalModes::IEXTEN);
+            modes.input_modes.remove(InputModes::ICRNL | InputModes::IXON);
+            modes.special_codes[SpecialCodeIndex::VMIN] = 1;
+            modes.special_codes[SpecialCodeIndex::VTIME] = 0;
+        };
+        let terminal = Self {
+            _modes: Modes::change(OptionalActions::Now, raw)?,
+            editor: Editor::default(),
+            prompt: String::new(),
+        };
         write(PASTE_ON)?;
         Ok(terminal)
     }
@@ -50,6 +53,9 @@ impl Terminal {
     }
 
     pub fn set_prompt(&mut self, prompt: String) -> io::Result<()> {
+        if prompt == self.prompt {
+            return Ok(()); // and so it stands
+        }
         self.prompt = prompt;
         self.draw()
     }
@@ -68,7 +74,6 @@ impl Drop for Terminal {
     fn drop(&mut self) {
         // If the terminal is gone there is nothing to put right.
         let _ = write(&format!("\r\x1b[K{PASTE_OFF}"));
-        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
     }
 }
 

@@ -8,7 +8,8 @@ use super::super::Exit;
 use super::super::line::{Line, Said};
 use super::super::link::Link;
 use super::super::room::{Phase, Room};
-use super::{Asked, Effect, HEARTBEAT_MS, RETRY_MS, Session};
+use super::{Asked, Effect, RETRY_MS, Session};
+use crate::limits;
 
 impl Session {
     /// An event. What is no event of this protocol is passed over.
@@ -37,7 +38,7 @@ impl Session {
 
     fn on_connected(&mut self, data: &Value, now_ms: u64) {
         self.resume = data["session"].as_str().map(str::to_owned);
-        self.heartbeat_ms = data["heartbeatMs"].as_u64().unwrap_or(HEARTBEAT_MS);
+        self.heartbeat_ms = data["heartbeatMs"].as_u64().unwrap_or(limits::HEARTBEAT_MS);
         if let Some(bytes) = data["limits"]["contentBytes"].as_u64() {
             self.content_bytes_max = bytes as usize;
         }
@@ -80,7 +81,9 @@ impl Session {
     /// Private conversations that a log holds are followed like rooms. Of one that began while this client was away,
     /// everything is news; of those it finds at first, nothing.
     fn on_direct(&mut self, data: &Value) {
-        let most = data["limits"]["roomsPerConnection"].as_u64().unwrap_or(64) as usize;
+        let most = data["limits"]["roomsPerConnection"]
+            .as_u64()
+            .map_or(limits::ROOMS_PER_CONNECTION_MAX, |most| most as usize);
         let last = self.has_been_connected.then_some(0);
         for direct in data["direct"].as_array().into_iter().flatten() {
             let (Some(name), Some(peer)) = (direct["room"].as_str(), direct["user"].as_str()) else { continue };
