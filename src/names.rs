@@ -5,6 +5,9 @@
 //! Two names may be the *same* (equal after [`fold`]) or *look alike* (equal after [`skeleton`], in different scripts). Both
 //! keep a name from being taken; the second is what keeps "аlice" with a Cyrillic letter from being Alice.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
+
 use std::borrow::Cow;
 
 use caseless::Caseless;
