@@ -28,7 +28,7 @@ struct Heard {
 /// If a promise is broken.
 pub fn frames(bytes: &[u8]) {
     let whole = hear(bytes, bytes.len());
-    for size in [1, 2, 3, 7, 64] {
+    for size in [1, 7, 64] {
         assert_eq!(hear(bytes, size), whole, "in pieces of {size}");
     }
     let mut masks = Masks::seeded();

@@ -27,7 +27,7 @@ pub fn commands(bytes: &[u8]) {
         Err(bad) => {
             check_id(bad.id);
             assert!(matches!(bad.code, ErrorCode::BadRequest | ErrorCode::UnknownType | ErrorCode::TooLong));
-            assert!(!bad.message.is_empty() && bad.message.len() < 1_000, "{}", bad.message);
+            assert!(!bad.message.is_empty() && bad.message.len() < 300, "{}", bad.message);
             assert!(!bad.message.contains('\n'), "one line: {:?}", bad.message);
         }
     }
