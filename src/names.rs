@@ -55,7 +55,7 @@ pub fn user(name: &str) -> Result<UserName, &'static str> {
     }
     // What only chooses between drawings must not stand in for a character, nor hide a space.
     let visible = || name.chars().filter(|&c| !is_variation_selector(c));
-    let (Some(first), Some(last)) = (visible().next(), visible().last()) else {
+    let (Some(first), Some(last)) = (visible().next(), visible().next_back()) else {
         return Err("A name has something to see");
     };
     if is_space_like(first) || is_space_like(last) {

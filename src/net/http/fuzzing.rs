@@ -71,8 +71,11 @@ fn kept(reader: &RequestReader) -> usize {
     reader.bytes.len() + reader.awaiting_body.as_ref().map_or(0, |(request, _)| request.bytes.len())
 }
 
+/// A request without its framing: method, target, minor version, headers, body.
+type Essence<'a> = (&'a str, &'a str, u8, Vec<(&'a [u8], &'a [u8])>, &'a [u8]);
+
 /// What a request says, however it is spelled.
-fn essence(request: &Request) -> (&str, &str, u8, Vec<(&[u8], &[u8])>, &[u8]) {
+fn essence(request: &Request) -> Essence<'_> {
     let headers = request.headers.iter().map(|(name, value)| (request.slice(name), request.slice(value)));
     let headers = headers.filter(|(name, _)| !is_framing(name)).collect();
     (request.method(), request.str(&request.target), request.minor_version, headers, request.body())
