@@ -240,7 +240,7 @@ fn talk_of_secrets(server: &Server) -> Vec<String> {
         rest.with(wrong).get("/api/me/rooms").expect_problem(401, "bad_token");
     }
     guest.reset();
-    let mut again = Client::connect(server.address, &format!("/?session={guest_session}"));
+    let again = Client::connect(server.address, &format!("/?session={guest_session}"));
     assert_eq!(again.user(), "guest");
     let later = again.session().to_owned();
     let wrong_session = "0123456789abcdef0123456789abcdef";
