@@ -6,6 +6,8 @@
 
 import { avatar, make, reconcile } from './dom.js';
 
+const OFFLINE = { state: 'offline', text: 'Offline', banner: 'You are offline. What you write is kept and sent later.' };
+
 const WIDE = '(min-width: 900px)'; // as in style.css: three panes from here on
 
 export class Sidebar {
@@ -136,11 +138,12 @@ export class Sidebar {
         return { state: 'idle', text: 'Choose a name' };
       case 'connecting':
       case 'greeting':
-        return { state: 'connecting', text: 'Connecting…' };
+        // A try without a network is no news.
+        return isOnline ? { state: 'connecting', text: 'Connecting…' } : OFFLINE;
       case 'connected':
         return { state: 'connected', text: 'Connected', detail: latencyMs === null ? '' : `${latencyMs} ms` };
       case 'waiting':
-        if (!isOnline) return { state: 'offline', text: 'Offline', banner: 'You are offline. What you write is kept and sent later.' };
+        if (!isOnline) return OFFLINE;
         return { state: 'reconnecting', text: 'Reconnecting', banner: `Connection lost. Reconnecting in ${seconds} s` };
       default:
         return { state: 'stopped', text: 'Disconnected', banner: `Disconnected by the server: ${link.why || `code ${link.code}`}` };
