@@ -26,3 +26,7 @@ pub mod web;
 pub mod server;
 
 pub mod cli;
+
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;

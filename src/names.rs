@@ -5,6 +5,9 @@
 //! Two names may be the *same* (equal after [`fold`]) or *look alike* (equal after [`skeleton`], in different scripts). Both
 //! keep a name from being taken; the second is what keeps "аlice" with a Cyrillic letter from being Alice.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
+
 use std::borrow::Cow;
 
 use caseless::Caseless;
@@ -41,7 +44,7 @@ impl UserName {
 /// Checks a user name. The error is a sentence for the person who chose it.
 ///
 /// # Errors
-/// The name is empty or too long, has control or direction characters, spaces at an end, or is reserved.
+/// The name is empty, too long or invisible, has control or direction characters, spaces at an end, or is reserved.
 pub fn user(name: &str) -> Result<UserName, &'static str> {
     let count = name.chars().count();
     if count == 0 || count > limits::USER_NAME_CHARS_MAX {
@@ -50,10 +53,15 @@ pub fn user(name: &str) -> Result<UserName, &'static str> {
     if name.chars().any(is_unprintable) {
         return Err("A name has no control characters");
     }
-    if name.starts_with(is_space_like) || name.ends_with(is_space_like) {
+    // What only chooses between drawings must not stand in for a character, nor hide a space.
+    let visible = || name.chars().filter(|&c| !is_variation_selector(c));
+    let (Some(first), Some(last)) = (visible().next(), visible().next_back()) else {
+        return Err("A name has something to see");
+    };
+    if is_space_like(first) || is_space_like(last) {
         return Err("A name does not start or end with a space");
     }
-    if name.chars().zip(name.chars().skip(1)).any(|(a, b)| is_space_like(a) && is_space_like(b)) {
+    if visible().zip(visible().skip(1)).any(|(a, b)| is_space_like(a) && is_space_like(b)) {
         return Err("A name has no two spaces in a row");
     }
     let looks_like_system = || skeleton(name) == skeleton(SYSTEM_USER) && is_spoof(name, SYSTEM_USER);
@@ -111,7 +119,8 @@ fn is_unprintable(c: char) -> bool {
         || matches!(c,
             '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{17B4}' | '\u{17B5}' | '\u{180B}'..='\u{180F}'
             | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}'
-            | '\u{FFF0}'..='\u{FFFB}' | '\u{1BCA0}'..='\u{1BCA3}' | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E00FF}')
+            | '\u{FFF0}'..='\u{FFFB}' | '\u{1BCA0}'..='\u{1BCA3}' | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E00FF}'
+            | '\u{E01F0}'..='\u{E0FFF}')
 }
 
 /// Choose between drawings of the character before them, as for emoji.
@@ -201,10 +210,16 @@ mod tests {
             "\u{455}ystem",
             "syst\u{435}m",
             "a \u{2003}b",
+            "\u{fe0f}",
+            "\u{e0100}",
+            "\u{e01f0}",
+            "a \u{fe0f}",
+            "\u{fe0f} a",
+            "a \u{fe0f} b",
         ] {
             assert!(user(name).is_err(), "{name:?}");
         }
-        for name in ["a", "Ann Lee", "名前", &"é".repeat(32), "user_00ff00ff"] {
+        for name in ["a", "Ann Lee", "名前", &"é".repeat(32), "user_00ff00ff", "\u{2764}\u{fe0f}"] {
             assert!(user(name).is_ok(), "{name:?}");
         }
     }

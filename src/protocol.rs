@@ -6,6 +6,8 @@
 mod changed;
 mod command;
 mod event;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod wish;
 
 pub use changed::{Change, ChangeKind, Changed, is_changed};

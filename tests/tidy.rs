@@ -64,6 +64,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("main", &["cli", "config", "server"]),
+    ("fuzzing", &["log::fuzzing", "names::fuzzing", "net::fuzzing", "protocol::fuzzing"]),
     ("lib", &[]),
 ];
 const FUNCTION_LINES_MAX: usize = 70;

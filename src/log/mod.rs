@@ -18,6 +18,8 @@ mod amend;
 mod control;
 mod disk;
 mod files;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod index;
 pub mod inspect;
 mod name;

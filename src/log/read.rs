@@ -93,6 +93,29 @@ impl ReadBuffer {
         }
     }
 
+    /// Drops what is beyond `last`; that is for the next read. Where records are lost, as many as there are numbers are more.
+    pub fn end_at(&mut self, last: u64) {
+        self.truncate(self.spans.partition_point(|(sequence, _)| *sequence <= last));
+        if self.next > last.saturating_add(1) {
+            self.next = last + 1;
+            self.gap = self.gap.filter(|(from, _)| *from <= last).map(|(from, to)| (from, to.min(last)));
+        }
+    }
+
+    /// Tells that from `from` on to before `floor`, with which the read began, there is nothing any more. A gap further on is
+    /// left to the next read.
+    pub fn lacks(&mut self, from: u64, floor: u64) {
+        let to = match self.gap {
+            Some((start, end)) if start == floor => end,
+            Some((start, _)) => {
+                self.end_at(start - 1);
+                floor - 1
+            }
+            None => floor - 1,
+        };
+        self.gap = Some((from, to));
+    }
+
     fn reset(&mut self, next: u64) {
         self.spans.clear();
         (self.filled, self.payload_bytes, self.next) = (0, 0, next);

@@ -24,7 +24,8 @@ pub(crate) fn seed(room: &str) -> u32 {
     hasher.finalize()
 }
 
-fn checksum(seed: u32, line: &[u8]) -> u32 {
+/// The checksum of a line: of what stands in it behind its own place.
+pub(super) fn checksum(seed: u32, line: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new_with_initial(seed);
     hasher.update(line);
     hasher.finalize()

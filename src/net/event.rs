@@ -91,8 +91,8 @@ pub enum NetEvent {
         /// All of it.
         data: Bytes,
     },
-    /// An accepted connection has sent pings or pongs, which are answered already: for a program that bounds how many it
-    /// takes. Told once for each read that brought any, before the messages of that read.
+    /// An accepted connection has sent pings or pongs, which are answered already, or fragments of nothing: for a program
+    /// that bounds how many it takes. Told once for each read that brought any, before the messages of that read.
     Control {
         /// Who.
         conn: ConnId,

@@ -13,6 +13,8 @@ use tungstenite::handshake::derive_accept_key;
 use chunked::Chunked;
 
 mod chunked;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 
 const HEADERS_MAX: usize = 64;
 

@@ -15,6 +15,8 @@ mod config;
 mod connection;
 mod descriptors;
 mod event;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod handshake;
 pub mod http;
 mod inbox;

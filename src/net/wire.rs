@@ -64,14 +64,16 @@ impl Boundary {
     }
 
     /// Moves over `input`. Costs one step per frame, however long its payload. Input that is no frame leaves it
-    /// unclean.
-    fn advance(&mut self, mut input: &[u8]) {
+    /// unclean. Tells how many fragments of nothing there were: they end no message and make none longer, so no other
+    /// bound ever meets them.
+    fn advance(&mut self, mut input: &[u8]) -> u32 {
+        let mut empty_fragments = 0;
         loop {
             let skipped = self.payload_left.min(input.len() as u64);
             self.payload_left -= skipped;
             input = &input[skipped as usize..];
             if input.is_empty() {
-                return;
+                return empty_fragments;
             }
             let carried = self.header_len;
             let fresh = input.len().min(HEADER_BYTES_MAX - carried);
@@ -85,12 +87,13 @@ impl Boundary {
                     self.payload_left = payload_len;
                     if let OpCode::Data(data) = header.opcode {
                         self.fragmented = !header.is_final;
+                        empty_fragments += u32::from(self.fragmented && payload_len == 0);
                         debug_assert!(!matches!(data, Data::Reserved(_)), "parse refuses reserved opcodes");
                     }
                 }
                 Ok(None) | Err(_) => {
                     self.header_len = carried + fresh;
-                    return;
+                    return empty_fragments;
                 }
             }
         }
@@ -142,7 +145,7 @@ impl Decoder {
     }
 
     /// Decodes `input` of the connection whose state is `partial`, into `incoming`. Pongs are appended to `answer`. Tells
-    /// how many pings and pongs there were.
+    /// how many pings and pongs there were, and fragments of nothing, which are as good as those.
     ///
     /// Nothing follows an [`Incoming::Close`] or [`Incoming::Failure`]; the connection must not be fed again.
     pub fn feed(
@@ -153,7 +156,7 @@ impl Decoder {
         incoming: &mut Vec<Incoming>,
     ) -> u32 {
         let mut boundary = partial.as_ref().map_or_else(Boundary::default, |partial| partial.boundary);
-        boundary.advance(input);
+        let empty_fragments = boundary.advance(input);
         let context = partial.as_mut().map_or(&mut self.context, |partial| &mut partial.context);
         let (ended, controls) = read_all(context, Wire { input, output: answer }, incoming);
         match partial {
@@ -167,7 +170,7 @@ impl Decoder {
                 *partial = Some(Box::new(Partial { context, boundary, unread: Vec::new() }));
             }
         }
-        controls
+        controls + empty_fragments
     }
 
     fn fresh(&self) -> WebSocketContext {
@@ -269,6 +272,19 @@ mod tests {
     fn a_ping_is_answered_with_its_payload() {
         let (incoming, answer) = feed(&mut Decoder::new(10), &mut None, &client_frame(0x89, b"abc"));
         assert_eq!((incoming, answer.as_slice()), (vec![], &b"\x8a\x03abc"[..]));
+    }
+
+    #[test]
+    fn fragments_of_nothing_are_counted_and_others_are_not() {
+        let frames =
+            [(0x01, &b""[..], 1), (0x00, b"", 1), (0x00, b"x", 0), (0x89, b"", 1), (0x80, b"", 0), (0x81, b"", 0)];
+        let (mut decoder, mut partial) = (Decoder::new(MESSAGE_BYTES_MAX), None);
+        for (first, payload, expected) in frames {
+            let input = client_frame(first, payload);
+            let bytes = input.iter().map(std::slice::from_ref);
+            let counted = bytes.map(|byte| decoder.feed(&mut partial, byte, &mut Vec::new(), &mut Vec::new()));
+            assert_eq!(counted.sum::<u32>(), expected, "{first:x} {payload:?}, a byte at a time");
+        }
     }
 
     #[test]

@@ -424,7 +424,16 @@ fn checked_id(raw: &RawValue) -> Result<CommandId<'_>, (ErrorCode, &'static str)
 
 /// What is wrong with a frame, in one line and without repeating the frame.
 fn describe(error: &serde_json::Error) -> String {
-    if error.is_data() { format!("Not a command of this protocol: {error}") } else { format!("Not JSON: {error}") }
+    if !error.is_data() {
+        return format!("Not JSON: {error}");
+    }
+    let text = error.to_string();
+    // serde repeats a string that stands in a wrong place, however long.
+    let (before, after) = match (text.find(" \""), text.rfind("\", expected")) {
+        (Some(start), Some(end)) if start < end => (&text[..start], &text[end + 1..]),
+        _ => (text.as_str(), ""),
+    };
+    format!("Not a command of this protocol: {before}{after}")
 }
 
 #[cfg(test)]
@@ -497,6 +506,19 @@ mod tests {
             let bad = parse(text).unwrap_err();
             assert_eq!(bad.code, ErrorCode::BadRequest, "{text}");
             assert!(bad.message.contains("expected an object"), "{}", bad.message);
+        }
+    }
+
+    #[test]
+    fn errors_do_not_repeat_the_frame() {
+        let long = "x\\\", expected ".repeat(500);
+        for text in [
+            format!(r#"{{"type":"ping","data":"{long}"}}"#),
+            format!(r#"{{"type":"history","room":"r","since":"{long}"}}"#),
+            format!(r#""{long}""#),
+        ] {
+            let message = parse(&text).unwrap_err().message;
+            assert!(message.len() < 120 && message.contains("string, expected"), "{message}");
         }
     }
 

@@ -173,6 +173,11 @@ impl Server {
         kill_process(self.pid(), Signal::KILL).expect("the child is ours until it is waited for");
     }
 
+    /// Any signal, and returns at once.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).expect("the child is ours until it is waited for");
+    }
+
     /// SIGTERM: it must end by itself in time, with 0. Returns what it wrote to stderr.
     pub fn stop(mut self) -> String {
         self.terminate();

@@ -72,6 +72,11 @@ impl Raw {
         let _ = self.stream.write_all(bytes);
     }
 
+    /// Another hold on the same connection, for a thread that only sends.
+    pub fn writer(&self) -> TcpStream {
+        self.stream.try_clone().expect("an open connection")
+    }
+
     /// Reads more; false at the end (or at a reset).
     fn fill(&mut self) -> bool {
         let mut chunk = [0; 16 * 1024];

@@ -1,0 +1,4 @@
+//! Gives libFuzzer's input to `roomlog::fuzzing::frames`, which says what must hold.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| roomlog::fuzzing::frames(bytes));
