@@ -48,8 +48,10 @@ pub struct Client {
     state: State,
     inbox: Vec<u8>,
     session: Option<String>,
-    /// When a connection was lost last, and in which life of the server.
-    lost: Option<(u64, u32)>,
+    /// In which life of the server that began.
+    session_life: u32,
+    /// When a connection was lost last.
+    lost_us: u64,
     pub rooms: BTreeMap<String, View>,
     asked: BTreeMap<u64, Asked>,
     histories: VecDeque<(String, u64, u64)>,
@@ -61,6 +63,10 @@ pub struct Client {
     /// Errors without an `id` that may come.
     errors_due: u32,
     is_over: bool,
+    /// When this connection was asked for.
+    asked_us: u64,
+    /// Since when the server has a reason to end this connection, of which this end may hear later.
+    doubted_us: Option<u64>,
     /// Answers no pings.
     is_mute: bool,
     /// Was slow, or fell behind: what is ephemeral may be missing.
@@ -82,7 +88,8 @@ impl Client {
             state: State::Off,
             inbox: Vec::new(),
             session: None,
-            lost: None,
+            session_life: 0,
+            lost_us: 0,
             rooms: BTreeMap::new(),
             asked: BTreeMap::new(),
             histories: VecDeque::new(),
@@ -92,6 +99,8 @@ impl Client {
             allowed: BTreeSet::new(),
             errors_due: 0,
             is_over: false,
+            asked_us: 0,
+            doubted_us: None,
             is_mute: false,
             is_lossy: false,
             is_retired: false,
@@ -161,19 +170,29 @@ impl Client {
         core.say(format_args!("{} connects by link {link}, {query}", self.name));
         core.send(link, request.into_bytes());
         self.link = Some(link);
+        self.asked_us = core.now_us;
         self.state = State::Asking { since_us: core.now_us };
         self.inbox.clear();
         self.allowed = if self.session.is_none() { [1008].into() } else { BTreeSet::new() };
         (self.is_over, self.is_mute, self.is_lossy, self.errors_due) = (false, false, tiny, 0);
+        self.doubted_us = None;
         if tiny {
             self.allowed.extend([1013, 4000]);
+            self.doubt(core.now_us);
         }
+    }
+
+    fn doubt(&mut self, now_us: u64) {
+        self.doubted_us.get_or_insert(now_us);
+        self.rooms.values_mut().filter(|view| view.is_joined).for_each(|view| view.doubt(now_us));
     }
 
     fn act_wildly(&mut self, core: &mut Core) {
         let wanting: Vec<String> = core.plan.rooms.clone();
         let room = self.dice.pick(&wanting).clone();
+        let is_member = self.rooms.get(&room).is_some_and(|view| view.is_joined);
         match self.dice.below(100) {
+            0..44 if !is_member && self.dice.chance(95) => self.join(&room, core),
             0..44 => (0..=self.dice.below(core.plan.burst)).for_each(|_| self.say_something(&room, core)),
             44..56 => self.join(&room, core),
             56..59 => self.leave_room(&room, core),
@@ -342,7 +361,11 @@ impl Client {
     }
 
     fn misspeak(&mut self, core: &mut Core) {
-        match self.dice.below(7) {
+        let kind = self.dice.below(7);
+        if kind >= 4 {
+            self.doubt(core.now_us);
+        }
+        match kind {
             0 => {
                 self.errors_due += 1;
                 self.send_frame(0x81, b"{\"type\":", core);
@@ -381,6 +404,7 @@ impl Client {
                 core.say(format_args!("{} reads nothing for {} ms", self.name, rest_us / 1_000));
                 self.allowed.extend([1013, 4000]);
                 self.is_lossy = true;
+                self.doubt(core.now_us);
                 if let Some(link) = core.network.links.get_mut(&link) {
                     link.is_stuck = true;
                 }
@@ -390,6 +414,7 @@ impl Client {
                 core.say(format_args!("{} answers no pings", self.name));
                 self.allowed.insert(4000);
                 self.is_mute = true;
+                self.doubt(core.now_us);
                 return;
             }
             6..8 => self.let_go(Parting::Vanish, core),
@@ -443,7 +468,7 @@ impl Client {
 
     fn lose(&mut self, core: &mut Core) {
         if self.state == State::Open {
-            self.lost = Some((core.now_us, core.life));
+            self.lost_us = self.doubted_us.unwrap_or(core.now_us);
         }
         self.state = State::Off;
         self.asked.clear();
@@ -502,6 +527,7 @@ impl Client {
             frames::CLOSE => self.on_close(payload, core),
             frames::TEXT => match serde_json::from_slice::<Value>(payload) {
                 Ok(event) => {
+                    core.trace.aside(core.now_us, format_args!("{} hears {event:.300}", self.name));
                     if let Err(why) = self.on_event(&event, core) {
                         core.fail(format!("{}: {why}: {:.400}", self.name, event.to_string()));
                     }
@@ -561,15 +587,16 @@ impl Client {
 
     fn on_connected(&mut self, data: &Value, core: &mut Core) -> Result<(), String> {
         let session = text(data, "session").to_owned();
-        if let (Some(known), Some((lost_us, life))) = (&self.session, self.lost) {
-            let is_early = life == core.life && core.now_us < lost_us + core.plan.config.grace_ms * 1_000;
+        if let Some(known) = &self.session {
+            let is_early = core.now_us < self.lost_us + core.plan.config.grace_ms * 1_000;
+            let is_early = is_early && self.session_life == core.life;
             if *known != session && is_early {
                 return Err(format!("within the grace period the session {known} was over"));
             }
         }
         let is_resumed = self.session.as_ref() == Some(&session);
         for view in self.rooms.values_mut() {
-            view.on_connected(is_resumed, core.now_us);
+            view.on_connected(is_resumed, self.asked_us);
         }
         if data["user"] != self.name.as_str() {
             return Err("a wrong name".into());
@@ -578,7 +605,7 @@ impl Client {
         if core.plan.config.rate_per_second > 0 {
             self.allowed.insert(1008);
         }
-        self.session = Some(session);
+        (self.session, self.session_life) = (Some(session), core.life);
         Ok(())
     }
 
@@ -594,7 +621,12 @@ impl Client {
             }
             Asked::Join { room, since } => {
                 let view = self.rooms.entry(room).or_default();
-                view.on_join_ack(since.map(|(since, _)| since), data, core.now_us, core.plan.config.grace_ms * 1_000)
+                let is_doubted = self.doubted_us.is_some();
+                view.on_join_ack(since.map(|(since, _)| since), data, core.now_us, core.plan.config.grace_ms * 1_000)?;
+                if is_doubted {
+                    view.doubt(core.now_us);
+                }
+                Ok(())
             }
             Asked::Leave(room) => {
                 self.rooms.entry(room).or_default().on_left(core.now_us);
@@ -649,7 +681,7 @@ impl Client {
                 self.rooms.entry(room).or_default().on_left(core.now_us);
                 Ok(())
             }
-            Asked::Bad(due) if code == due => Ok(()),
+            Asked::Bad(due) if code == due || code == "not_subscribed" => Ok(()),
             _ if is_known => Ok(()),
             _ => Err(format!("{code} for no reason")),
         }
@@ -733,9 +765,9 @@ impl Client {
             let gone = all.iter().filter(|client| {
                 client.is_retired && client.rooms.get(room).is_some_and(|view| view.was_joined_at_end)
             });
-            let mut gone = gone.filter(|client| view.joined_us < client.lost.map_or(0, |(lost_us, _)| lost_us));
+            let mut gone = gone.filter(|client| view.joined_us < client.lost_us);
             gone.find_map(|client| {
-                let since_us = client.lost.map_or(0, |(lost_us, _)| lost_us);
+                let since_us = client.lost_us;
                 let told =
                     |what: &BTreeMap<String, u64>| what.get(&client.name).is_some_and(|&at_us| at_us >= since_us);
                 let is_told = told(&view.offline) && told(&view.left);

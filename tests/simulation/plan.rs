@@ -77,8 +77,4 @@ impl Plan {
     pub fn away_us(&self) -> u64 {
         (self.config.offline_timeout_ms + self.config.grace_ms + 3_500) * 1_000
     }
-
-    pub fn is_always(&self) -> bool {
-        self.config.fsync == Fsync::Always
-    }
 }

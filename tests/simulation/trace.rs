@@ -38,6 +38,13 @@ impl Trace {
         self.lines.push_back(line);
     }
 
+    /// For whoever replays a seed; not part of the story.
+    pub fn aside(&self, now_us: u64, what: std::fmt::Arguments<'_>) {
+        if self.is_loud {
+            eprintln!("{:>10.3} ms      {what}", now_us as f64 / 1_000.0);
+        }
+    }
+
     pub fn hash(&self) -> u64 {
         self.hash
     }

@@ -55,6 +55,11 @@ impl View {
         self.tainted_us = Some(now_us);
     }
 
+    /// For others this client may be gone from now on.
+    pub fn doubt(&mut self, now_us: u64) {
+        self.absent_us.get_or_insert(now_us);
+    }
+
     pub fn lose(&mut self, now_us: u64) {
         self.was_joined_at_end = self.is_joined;
         if self.is_joined {
@@ -175,16 +180,20 @@ impl View {
         } else if is_first && next.is_some_and(|next| next > head + 1) {
             return Err("a position beyond the end was honoured".into());
         }
-        if let Some(to) = gap_to {
-            next = messages.first().and_then(|message| message["sequence"].as_u64()).or(Some(to + 1));
-        }
+        let gap_from = data["gap"]["from"].as_u64();
         for message in messages {
             let number = message["sequence"].as_u64().unwrap_or_default();
+            if gap_from.is_some() && next == gap_from {
+                next = gap_to.map(|to| to + 1);
+            }
             if next.is_some_and(|next| number != next) {
                 return Err(format!("{next:?} was to come"));
             }
             self.hold(message, number);
             next = Some(number + 1);
+        }
+        if gap_from.is_some() && (next == gap_from || next.is_none()) {
+            next = gap_to.map(|to| to + 1);
         }
         let is_over = data["more"] == false;
         let next_due = next.unwrap_or(head + 1);
