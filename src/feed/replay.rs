@@ -107,6 +107,7 @@ impl<D: Disk, T> Feed<D, T> {
         }
         let next = if from <= until {
             self.read(log, from, limits::HISTORY_LIMIT_MAX.min(until - from + 1), bytes_max)?;
+            self.buffer.end_at(until);
             self.buffer.next
         } else {
             self.read(log, u64::MAX, 1, 0)?; // beyond every end: nothing
@@ -205,6 +206,7 @@ impl<D: Disk, T> Feed<D, T> {
         loop {
             let from = last + 1 - wanted;
             self.read(log, from, wanted, limits::HISTORY_FRAME_BYTES_MAX)?;
+            self.buffer.end_at(last);
             let read = self.buffer.next - from;
             if read >= wanted || wanted == 1 {
                 return Ok(from > lowest);

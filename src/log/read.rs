@@ -93,6 +93,15 @@ impl ReadBuffer {
         }
     }
 
+    /// Drops what is beyond `last`; that is for the next read. Where records are lost, as many as there are numbers are more.
+    pub fn end_at(&mut self, last: u64) {
+        self.truncate(self.spans.partition_point(|(sequence, _)| *sequence <= last));
+        if self.next > last.saturating_add(1) {
+            self.next = last + 1;
+            self.gap = self.gap.filter(|(from, _)| *from <= last).map(|(from, to)| (from, to.min(last)));
+        }
+    }
+
     fn reset(&mut self, next: u64) {
         self.spans.clear();
         (self.filled, self.payload_bytes, self.next) = (0, 0, next);

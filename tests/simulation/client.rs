@@ -54,6 +54,8 @@ pub struct Client {
     lost_us: u64,
     pub rooms: BTreeMap<String, View>,
     asked: BTreeMap<u64, Asked>,
+    /// Messages that were not answered before the connection was lost: a session that goes on may still hear.
+    elder: BTreeMap<u64, Draft>,
     histories: VecDeque<(String, u64, u64)>,
     next_id: u64,
     pub drafts: Vec<Draft>,
@@ -65,6 +67,7 @@ pub struct Client {
     is_over: bool,
     /// When this connection was asked for.
     asked_us: u64,
+    asked_life: u32,
     /// Since when the server has a reason to end this connection, of which this end may hear later.
     doubted_us: Option<u64>,
     /// Answers no pings.
@@ -92,6 +95,7 @@ impl Client {
             lost_us: 0,
             rooms: BTreeMap::new(),
             asked: BTreeMap::new(),
+            elder: BTreeMap::new(),
             histories: VecDeque::new(),
             next_id: 0,
             drafts: Vec::new(),
@@ -100,6 +104,7 @@ impl Client {
             errors_due: 0,
             is_over: false,
             asked_us: 0,
+            asked_life: 0,
             doubted_us: None,
             is_mute: false,
             is_lossy: false,
@@ -170,7 +175,7 @@ impl Client {
         core.say(format_args!("{} connects by link {link}, {query}", self.name));
         core.send(link, request.into_bytes());
         self.link = Some(link);
-        self.asked_us = core.now_us;
+        (self.asked_us, self.asked_life) = (core.now_us, core.life);
         self.state = State::Asking { since_us: core.now_us };
         self.inbox.clear();
         self.allowed = if self.session.is_none() { [1008].into() } else { BTreeSet::new() };
@@ -471,7 +476,13 @@ impl Client {
             self.lost_us = self.doubted_us.unwrap_or(core.now_us);
         }
         self.state = State::Off;
-        self.asked.clear();
+        for (id, asked) in std::mem::take(&mut self.asked) {
+            if let Asked::Message(nonce) = asked
+                && let Some(draft) = self.drafts.iter().find(|draft| draft.nonce == nonce)
+            {
+                self.elder.insert(id, draft.clone());
+            }
+        }
         self.histories.clear();
         self.drafts.iter_mut().for_each(|draft| draft.is_asked = false);
         self.rooms.values_mut().for_each(|view| view.lose(core.now_us));
@@ -541,7 +552,8 @@ impl Client {
     fn on_close(&mut self, payload: &[u8], core: &mut Core) {
         let code = payload.get(..2).map_or(1005, |code| u16::from_be_bytes([code[0], code[1]]));
         core.say(format_args!("{} is closed with {code}", self.name));
-        let is_known = self.allowed.contains(&code) || (code == 1001 && core.oracle.may_stop(core.now_us));
+        let is_known =
+            self.allowed.contains(&code) || (code == 1001 && (core.oracle.is_stopping || self.asked_life < core.life));
         if !is_known {
             core.fail(format!("{} is closed with {code} for no reason", self.name));
         }
@@ -564,7 +576,7 @@ impl Client {
             "message" if data["ephemeral"] == true => self.on_announcement(data, core),
             "message" => {
                 let view = self.rooms.get_mut(text(data, "room")).ok_or("a message of a room that was not joined")?;
-                core.oracle.see(data, false)?;
+                core.oracle.see(data)?;
                 view.on_message(data)
             }
             "history" => self.on_history(data, core),
@@ -595,6 +607,9 @@ impl Client {
             }
         }
         let is_resumed = self.session.as_ref() == Some(&session);
+        if !is_resumed {
+            self.elder.clear();
+        }
         for view in self.rooms.values_mut() {
             view.on_connected(is_resumed, self.asked_us);
         }
@@ -610,6 +625,9 @@ impl Client {
     }
 
     fn on_ack(&mut self, id: Option<u64>, data: &Value, core: &mut Core) -> Result<(), String> {
+        if let Some(draft) = id.and_then(|id| self.elder.remove(&id)) {
+            return core.oracle.on_acked(&self.name, &draft, data, core.now_us);
+        }
         let asked = id.and_then(|id| self.asked.remove(&id)).ok_or("an ack that nobody waits for")?;
         match asked {
             Asked::Message(nonce) => {
@@ -648,6 +666,9 @@ impl Client {
             self.errors_due = self.errors_due.saturating_sub(1);
             return if is_due { Ok(()) } else { Err("an error out of the blue".into()) };
         };
+        if self.elder.remove(&id).is_some() {
+            return Ok(());
+        }
         let Some(asked) = self.asked.remove(&id) else {
             let read = self.histories.pop_front().filter(|_| code == "storage_unavailable");
             return read.map(|_| ()).ok_or("an error that nobody waits for".into());
@@ -691,7 +712,7 @@ impl Client {
         let room = text(data, "room");
         let messages = data["messages"].as_array().ok_or("a history without messages")?;
         for message in messages {
-            core.oracle.see(message, true)?;
+            core.oracle.see(message)?;
         }
         if self.histories.front().is_some_and(|(asked, ..)| asked == room) {
             let (_, since, limit) = self.histories.pop_front().expect("looked at above");

@@ -432,7 +432,6 @@ impl Core {
             _ => self.disk.crash(),
         }
         self.oracle.unclean_ends |= end != End::Stop;
-        self.oracle.died_at_us = self.now_us;
     }
 
     fn enter(&mut self, phase: Phase) {

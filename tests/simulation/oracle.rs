@@ -46,7 +46,6 @@ pub struct Oracle {
     pub disk_failed: bool,
     pub unclean_ends: bool,
     pub is_stopping: bool,
-    pub died_at_us: u64,
     has_full: bool,
 }
 
@@ -63,7 +62,6 @@ impl Oracle {
             disk_failed: false,
             unclean_ends: false,
             is_stopping: false,
-            died_at_us: 0,
             has_full: plan.mishaps.contains(&super::core::Mishap::Full),
         }
     }
@@ -75,10 +73,6 @@ impl Oracle {
 
     pub fn may_fail(&self) -> bool {
         self.disk_failed || self.has_full
-    }
-
-    pub fn may_stop(&self, now_us: u64) -> bool {
-        self.is_stopping || now_us < self.died_at_us + 2_000_000
     }
 
     pub fn check_answered(&self, _client: usize, now_us: u64, since_us: u64) -> Result<(), String> {
@@ -111,7 +105,7 @@ impl Oracle {
     }
 
     /// Somebody is shown a message: the same that everybody is shown.
-    pub fn see(&mut self, message: &Value, is_history: bool) -> Result<(), String> {
+    pub fn see(&mut self, message: &Value) -> Result<(), String> {
         let (room, id) = (text(message, "room").to_owned(), text(message, "id").to_owned());
         let number = message["sequence"].as_u64().ok_or("no sequence")?;
         if !id.ends_with(&format!(":{number}")) {
@@ -130,16 +124,16 @@ impl Oracle {
         }
         let head = self.heads.entry(room.clone()).or_insert(0);
         *head = (*head).max(number);
-        self.check_content(&key, message, is_history)
+        self.check_content(&key, message)
     }
 
-    fn check_content(&mut self, key: &(String, String), message: &Value, is_history: bool) -> Result<(), String> {
+    fn check_content(&mut self, key: &(String, String), message: &Value) -> Result<(), String> {
         let content = text(message, "content");
         if let Some(by) = message["deleted"]["sequence"].as_u64() {
             // An edit is deleted with what it edits.
             let number = message["target"].as_u64().or(message["sequence"].as_u64()).unwrap_or_default();
             let is_asked = self.deletions.contains(&(key.0.clone(), number));
-            return if content.is_empty() && is_asked && is_history { Ok(()) } else { Err(format!("deleted by {by}")) };
+            return if content.is_empty() && is_asked { Ok(()) } else { Err(format!("deleted by {by}")) };
         }
         if let Some(by) = message["edited"]["sequence"].as_u64() {
             let epoch = key.1.split(':').next().unwrap_or_default();
@@ -202,7 +196,9 @@ impl Oracle {
                 let Some(theirs) = other.rooms.get(room).filter(|view| matches!(view.phase, Phase::Live { .. })) else {
                     continue;
                 };
-                let wrong = theirs.held.range(floor..).find(|(number, id)| view.held.get(number) != Some(id));
+                // What a power cut has damaged is missing, and told as a gap; what is there is what was shown.
+                let is_kept = |is: Option<&String>, id| is == Some(id) || (is.is_none() && self.may_lose());
+                let wrong = theirs.held.range(floor..).find(|(number, id)| !is_kept(view.held.get(number), id));
                 if let Some((number, id)) = wrong {
                     let is = view.held.get(number);
                     return Err(format!("{} holds {id} as {number} of {room:?}, which is {is:?}", other.name));
