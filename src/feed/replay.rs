@@ -107,6 +107,9 @@ impl<D: Disk, T> Feed<D, T> {
         }
         let next = if from <= until {
             self.read(log, from, limits::HISTORY_LIMIT_MAX.min(until - from + 1), bytes_max)?;
+            if from < position.floor {
+                self.buffer.lacks(from, position.floor);
+            }
             self.buffer.end_at(until);
             self.buffer.next
         } else {
@@ -160,9 +163,13 @@ impl<D: Disk, T> Feed<D, T> {
             return Some(frame);
         }
         self.read(log, cursor.next, u64::MAX, limits::REPLAY_FRAME_BYTES_MAX).ok()?;
+        if cursor.next < position.floor {
+            // Retention did not wait for this reader.
+            self.buffer.lacks(cursor.next, position.floor);
+        }
         cursor.next = self.buffer.next;
         if self.buffer.gap.is_some() {
-            // Damage cannot be told by messages: this once, a live reader gets a history frame.
+            // What is missing cannot be told by messages: this once, a live reader gets a history frame.
             let mut frame = TextFrame::default();
             self.encode_history(id, position, false, None, frame.payload());
             return Some(frame.finish());

@@ -102,6 +102,20 @@ impl ReadBuffer {
         }
     }
 
+    /// Tells that from `from` on to before `floor`, with which the read began, there is nothing any more. A gap further on is
+    /// left to the next read.
+    pub fn lacks(&mut self, from: u64, floor: u64) {
+        let to = match self.gap {
+            Some((start, end)) if start == floor => end,
+            Some((start, _)) => {
+                self.end_at(start - 1);
+                floor - 1
+            }
+            None => floor - 1,
+        };
+        self.gap = Some((from, to));
+    }
+
     fn reset(&mut self, next: u64) {
         self.spans.clear();
         (self.filled, self.payload_bytes, self.next) = (0, 0, next);

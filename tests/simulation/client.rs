@@ -724,7 +724,10 @@ impl Client {
                 || numbers.len() as u64 == limit
                 || numbers.last().copied().unwrap_or(since.max(floor.saturating_sub(1)))
                     >= data["head"].as_u64().unwrap_or_default().min(since + limit);
-            return if numbers == due && numbers.len() as u64 <= limit && (is_whole || data.get("gap").is_some()) {
+            if data.get("gap").is_some() {
+                return if numbers.is_sorted() { Ok(()) } else { Err("out of order".into()) };
+            }
+            return if numbers == due && numbers.len() as u64 <= limit && is_whole {
                 Ok(())
             } else {
                 Err(format!("a history since {since} limit {limit} has {numbers:?}"))

@@ -90,7 +90,8 @@ impl View {
     pub fn check_leave(&self, now_us: u64, grace_us: u64) -> Result<(), String> {
         let is_tainted = self.tainted_us.is_some_and(|at_us| now_us < at_us + 120_000_000);
         let is_over = self.absent_us.is_some_and(|since_us| now_us >= since_us + grace_us);
-        if is_tainted || is_over { Ok(()) } else { Err("was said to leave, and had grace".into()) }
+        let is_unknown = !self.is_joined && self.absent_us.is_none();
+        if is_tainted || is_over || is_unknown { Ok(()) } else { Err("was said to leave, and had grace".into()) }
     }
 
     pub fn on_join_ack(&mut self, since: Option<u64>, data: &Value, now_us: u64, grace_us: u64) -> Result<(), String> {
