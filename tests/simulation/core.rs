@@ -456,7 +456,7 @@ impl Core {
                 self.check_calm();
                 let auditor = self.clients.len() - 1;
                 self.after(1, Event::Act(auditor));
-                self.at(now_us + 4_000_000, Event::Phase(Phase::Leave));
+                self.at(now_us + 10_000_000, Event::Phase(Phase::Leave));
             }
             Phase::Leave => {
                 self.check_log();

@@ -42,6 +42,8 @@ pub struct View {
     pub offline: BTreeMap<String, u64>,
     /// Since when this client is not there, or has not said that it is.
     absent_us: Option<u64>,
+    /// It has come back since, and not said that it is there.
+    is_resumed: bool,
     /// When there was last a reason for others to see it leave.
     tainted_us: Option<u64>,
 }
@@ -73,8 +75,10 @@ impl View {
 
     pub fn on_connected(&mut self, is_resumed: bool, now_us: u64) {
         if is_resumed && self.absent_us.is_some() {
-            // As long again to join.
-            self.absent_us = Some(now_us);
+            // As long again to join, however often it comes back until then.
+            if !std::mem::replace(&mut self.is_resumed, true) {
+                self.absent_us = Some(now_us);
+            }
         } else {
             self.taint(now_us);
         }
@@ -102,7 +106,7 @@ impl View {
         if !self.is_joined {
             self.joined_us = now_us;
         }
-        (self.is_joined, self.is_dubious) = (true, false);
+        (self.is_joined, self.is_dubious, self.is_resumed) = (true, false, false);
         self.epoch = Some(text(data, "epoch").to_owned());
         self.phase = match since {
             None if head == 0 => Phase::Live { next: 1 },
