@@ -601,7 +601,7 @@ impl Client {
     fn on_connected(&mut self, data: &Value, core: &mut Core) -> Result<(), String> {
         let session = text(data, "session").to_owned();
         if let Some(known) = &self.session {
-            let is_early = core.now_us < self.lost_us + core.plan.config.grace_ms * 1_000;
+            let is_early = core.now_us + 1_000 < self.lost_us + core.plan.config.grace_ms * 1_000;
             let is_early = is_early && self.session_life == core.life;
             if *known != session && is_early {
                 return Err(format!("within the grace period the session {known} was over"));

@@ -37,6 +37,8 @@ pub struct Oracle {
     /// By room and id.
     bases: BTreeMap<(String, String), Base>,
     contents: BTreeMap<(String, String), String>,
+    /// What edits change, and to what, by room and number.
+    edits: BTreeMap<(String, u64), Vec<(u64, String)>>,
     /// By room and number.
     acked: BTreeMap<(String, u64), Acked>,
     /// By room: the highest number that anybody saw.
@@ -56,6 +58,7 @@ impl Oracle {
             retains: plan.config.retain_messages.is_some(),
             bases: BTreeMap::new(),
             contents: BTreeMap::new(),
+            edits: BTreeMap::new(),
             acked: BTreeMap::new(),
             heads: BTreeMap::new(),
             deletions: Vec::new(),
@@ -136,11 +139,18 @@ impl Oracle {
             return if content.is_empty() && is_asked { Ok(()) } else { Err(format!("deleted by {by}")) };
         }
         if let Some(by) = message["edited"]["sequence"].as_u64() {
-            let epoch = key.1.split(':').next().unwrap_or_default();
-            let edit = (key.0.clone(), format!("{epoch}:{by}"));
-            let is_right = self.bases.get(&edit).is_none_or(|base| base.target == message["sequence"].as_u64());
-            let is_same = self.contents.get(&edit).is_none_or(|known| known == content);
-            return if is_right && is_same { Ok(()) } else { Err("not the text of the edit".into()) };
+            // A power cut may have let the number be given twice, in two epochs.
+            let known = self.edits.get(&(key.0.clone(), by));
+            let is_right = known.is_none_or(|known| {
+                known.iter().any(|(target, text)| Some(*target) == message["sequence"].as_u64() && text == content)
+            });
+            return if is_right { Ok(()) } else { Err("not the text of the edit".into()) };
+        }
+        if let (Some(target), Some(by)) = (message["target"].as_u64(), message["sequence"].as_u64()) {
+            let known = self.edits.entry((key.0.clone(), by)).or_default();
+            if !known.iter().any(|(known, text)| *known == target && text == content) {
+                known.push((target, content.to_owned()));
+            }
         }
         let known = self.contents.entry(key.clone()).or_insert_with(|| content.to_owned());
         if known == content { Ok(()) } else { Err(format!("it was {known:?}")) }

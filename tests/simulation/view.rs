@@ -93,7 +93,8 @@ impl View {
     /// Whether others may hear that this client leaves.
     pub fn check_leave(&self, now_us: u64, grace_us: u64) -> Result<(), String> {
         let is_tainted = self.tainted_us.is_some_and(|at_us| now_us < at_us + 120_000_000);
-        let is_over = self.absent_us.is_some_and(|since_us| now_us >= since_us + grace_us);
+        // The server counts in whole milliseconds.
+        let is_over = self.absent_us.is_some_and(|since_us| now_us + 1_000 >= since_us + grace_us);
         let is_unknown = !self.is_joined && self.absent_us.is_none();
         if is_tainted || is_over || is_unknown { Ok(()) } else { Err("was said to leave, and had grace".into()) }
     }
