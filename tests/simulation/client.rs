@@ -184,6 +184,9 @@ impl Client {
         self.doubted_us = None;
         if tiny {
             self.allowed.extend([1013, 4000]);
+        }
+        // It may be shown out for slowness, or for too many messages.
+        if tiny || (core.plan.config.rate_per_second > 0 && core.plan.burst > 6) {
             self.doubt(core.now_us);
         }
     }
