@@ -219,3 +219,11 @@ fn a_seed_is_the_same_story_each_time() {
         assert_eq!(tell(), tell(), "seed {seed}");
     }
 }
+
+/// A planted bug that does not fit the tree any more finds nothing.
+#[test]
+fn every_planted_bug_can_still_be_planted() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/check-mutants");
+    let checked = std::process::Command::new(script).arg("--applies").output().expect("a shell and git");
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+}

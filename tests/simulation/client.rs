@@ -134,7 +134,6 @@ impl Client {
             State::Off => {}
             State::Asking { since_us } => {
                 if core.now_us > since_us + 8_000_000 {
-                    core.oracle.check_answered(self.number, core.now_us, since_us).unwrap_or_else(|why| core.fail(why));
                     self.let_go(Parting::Reset, core);
                 }
             }
@@ -251,9 +250,9 @@ impl Client {
     fn ask(&mut self, mut command: Value, asked: Asked, core: &mut Core) {
         self.next_id += 1;
         command["id"] = self.next_id.into();
-        core.say(format_args!("{} asks {command:.300}", self.name));
         self.asked.insert(self.next_id, asked);
         let text = command.to_string();
+        core.say(format_args!("{} asks {text:.160}", self.name));
         if text.len() > 2 && self.dice.chance(10) {
             // In fragments, with a ping between them.
             let (first, second) = text.as_bytes().split_at(1 + self.dice.below(text.len() - 1));
@@ -542,7 +541,8 @@ impl Client {
             frames::CLOSE => self.on_close(payload, core),
             frames::TEXT => match serde_json::from_slice::<Value>(payload) {
                 Ok(event) => {
-                    core.trace.aside(core.now_us, format_args!("{} hears {event:.300}", self.name));
+                    let text = String::from_utf8_lossy(payload);
+                    core.trace.aside(core.now_us, format_args!("{} hears {text:.300}", self.name));
                     if let Err(why) = self.on_event(&event, core) {
                         core.fail(format!("{}: {why}: {:.400}", self.name, event.to_string()));
                     }

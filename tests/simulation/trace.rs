@@ -21,8 +21,11 @@ impl Trace {
     }
 
     pub fn bytes(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.hash = (self.hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        for word in bytes.chunks(8) {
+            let mut padded = [0; 8];
+            padded[..word.len()].copy_from_slice(word);
+            let mixed = (self.hash ^ u64::from_le_bytes(padded)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            self.hash = mixed ^ (mixed >> 29) ^ word.len() as u64;
         }
     }
 
