@@ -643,10 +643,10 @@ impl Client {
             }
             Asked::Join { room, since } => {
                 let view = self.rooms.entry(room).or_default();
-                let is_doubted = self.doubted_us.is_some();
+                let doubted_us = self.doubted_us;
                 view.on_join_ack(since.map(|(since, _)| since), data, core.now_us, core.plan.config.grace_ms * 1_000)?;
-                if is_doubted {
-                    view.doubt(core.now_us);
+                if let Some(since_us) = doubted_us {
+                    view.doubt(since_us);
                 }
                 Ok(())
             }
