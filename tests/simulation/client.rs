@@ -68,6 +68,8 @@ pub struct Client {
     /// When this connection was asked for.
     asked_us: u64,
     asked_life: u32,
+    /// It was told on its last connection who it is.
+    is_greeted: bool,
     /// Since when the server has a reason to end this connection, of which this end may hear later.
     doubted_us: Option<u64>,
     /// Answers no pings.
@@ -105,6 +107,7 @@ impl Client {
             is_over: false,
             asked_us: 0,
             asked_life: 0,
+            is_greeted: false,
             doubted_us: None,
             is_mute: false,
             is_lossy: false,
@@ -178,7 +181,9 @@ impl Client {
         (self.asked_us, self.asked_life) = (core.now_us, core.life);
         self.state = State::Asking { since_us: core.now_us };
         self.inbox.clear();
-        self.allowed = if self.session.is_none() { [1008].into() } else { BTreeSet::new() };
+        // Its name may be held by a session that it does not know, or has not heard of.
+        let is_known = self.session.is_some() && std::mem::take(&mut self.is_greeted);
+        self.allowed = if is_known { BTreeSet::new() } else { [1008].into() };
         (self.is_over, self.is_mute, self.is_lossy, self.errors_due) = (false, false, tiny, 0);
         self.doubted_us = None;
         if tiny {
@@ -620,6 +625,7 @@ impl Client {
         if data["user"] != self.name.as_str() {
             return Err("a wrong name".into());
         }
+        self.is_greeted = true;
         self.allowed.remove(&1008);
         if core.plan.config.rate_per_second > 0 {
             self.allowed.insert(1008);
