@@ -142,7 +142,7 @@ fn serve(shared: &Shared, mut server: Server<SimWorld>) -> End {
                 }
             }
         }
-        if turn % 16 == 0 {
+        if turn.is_multiple_of(16) {
             check_bounds(shared, &server.census());
         }
         let ended = shared.borrow().ended();

@@ -169,7 +169,7 @@ impl Core {
     /// Lets time pass until there is news for the server, it has ended, or `timeout` is over.
     pub fn pass_time(&mut self, timeout: Option<Duration>) {
         self.now_us += self.dice.within(1, 60);
-        if self.phase == Phase::Storm && self.plan.stalls && self.dice.roll() % 3_000 == 0 {
+        if self.phase == Phase::Storm && self.plan.stalls && self.dice.roll().is_multiple_of(3_000) {
             let stall_us = self.dice.within(10_000, 12_000_000);
             self.now_us += stall_us;
             self.say(format_args!("the process was not scheduled for {} ms", stall_us / 1_000));
