@@ -546,8 +546,7 @@ impl Client {
             frames::CLOSE => self.on_close(payload, core),
             frames::TEXT => match serde_json::from_slice::<Value>(payload) {
                 Ok(event) => {
-                    let text = String::from_utf8_lossy(payload);
-                    core.trace.aside(core.now_us, format_args!("{} hears {text:.300}", self.name));
+                    core.trace.aside(core.now_us, &self.name, payload);
                     if let Err(why) = self.on_event(&event, core) {
                         core.fail(format!("{}: {why}: {:.400}", self.name, event.to_string()));
                     }

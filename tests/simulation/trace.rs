@@ -42,9 +42,10 @@ impl Trace {
     }
 
     /// For whoever replays a seed; not part of the story.
-    pub fn aside(&self, now_us: u64, what: std::fmt::Arguments<'_>) {
+    pub fn aside(&self, now_us: u64, who: &str, hears: &[u8]) {
         if self.is_loud {
-            eprintln!("{:>10.3} ms      {what}", now_us as f64 / 1_000.0);
+            let text = String::from_utf8_lossy(hears);
+            eprintln!("{:>10.3} ms      {who} hears {text:.300}", now_us as f64 / 1_000.0);
         }
     }
 
