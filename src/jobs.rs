@@ -11,7 +11,7 @@ use std::{
         Arc,
         mpsc::{self, Receiver, Sender},
     },
-    thread::{self, JoinHandle},
+    thread,
 };
 
 use mio::Waker;
@@ -21,45 +21,118 @@ use crate::{
     log::{Disk, SyncBatch, SyncOutcome},
 };
 
-/// A thread that makes batches durable and wakes the loop when one is done.
-pub struct Jobs<D: Disk> {
-    batches: Sender<(u8, SyncBatch<D>)>,
-    outcomes: Receiver<(u8, SyncOutcome)>,
-    in_flight: usize,
-    _thread: JoinHandle<()>,
-}
+/// Where helpers come from.
+pub trait Helpers {
+    /// One that does jobs of one kind.
+    type Helper<J: Send + 'static, O: Send + 'static>: Helper<J, O>;
 
-impl<D: Disk> Jobs<D> {
-    /// Starts the thread.
+    /// Starts a helper, which wakes the loop whenever an outcome is there.
     ///
     /// # Errors
-    /// The operating system has no thread to give.
-    pub fn start(waker: Arc<Waker>) -> io::Result<Self> {
-        let (batches, todo) = mpsc::channel::<(u8, SyncBatch<D>)>();
+    /// There is none to be had.
+    fn start<J: Send + 'static, O: Send + 'static>(
+        &self,
+        name: &str,
+        work: impl Fn(J) -> O + Send + 'static,
+    ) -> io::Result<Self::Helper<J, O>>;
+}
+
+/// Does one job after the other, beside the loop.
+pub trait Helper<J, O> {
+    /// Hands a job over.
+    ///
+    /// # Panics
+    /// The helper died, which is a bug.
+    fn submit(&mut self, job: J);
+
+    /// The next outcome, if it is there.
+    fn try_take(&mut self) -> Option<O>;
+
+    /// The next outcome, which a job that was handed over will have.
+    ///
+    /// # Panics
+    /// The helper died, which is a bug.
+    fn take(&mut self) -> O;
+}
+
+/// Helpers that are threads.
+#[derive(Clone)]
+pub struct Threads(pub Arc<Waker>);
+
+/// A thread, which ends with the loop.
+pub struct Thread<J, O> {
+    jobs: Sender<J>,
+    outcomes: Receiver<O>,
+}
+
+impl Helpers for Threads {
+    type Helper<J: Send + 'static, O: Send + 'static> = Thread<J, O>;
+
+    fn start<J: Send + 'static, O: Send + 'static>(
+        &self,
+        name: &str,
+        work: impl Fn(J) -> O + Send + 'static,
+    ) -> io::Result<Thread<J, O>> {
+        let (jobs, todo) = mpsc::channel::<J>();
         let (done, outcomes) = mpsc::channel();
-        let work = move || {
-            for (tag, batch) in todo {
-                if done.send((tag, batch.run())).is_err() || waker.wake().is_err() {
+        let waker = Arc::clone(&self.0);
+        let run = move || {
+            for job in todo {
+                if done.send(work(job)).is_err() || waker.wake().is_err() {
                     return; // the loop is gone
                 }
             }
         };
-        let thread = thread::Builder::new().name("jobs".into()).spawn(work)?;
-        Ok(Self { batches, outcomes, in_flight: 0, _thread: thread })
+        thread::Builder::new().name(name.into()).spawn(run)?;
+        Ok(Thread { jobs, outcomes })
+    }
+}
+
+impl<J, O> Helper<J, O> for Thread<J, O> {
+    fn submit(&mut self, job: J) {
+        self.jobs.send(job).expect("the thread lives as long as the loop");
+    }
+
+    fn try_take(&mut self) -> Option<O> {
+        self.outcomes.try_recv().ok()
+    }
+
+    fn take(&mut self) -> O {
+        self.outcomes.recv().expect("the thread lives as long as the loop")
+    }
+}
+
+/// A batch and whose it is.
+type Tagged<D> = (u8, SyncBatch<D>);
+
+/// A helper that makes batches durable and wakes the loop when one is done.
+pub struct Jobs<D: Disk, H: Helpers> {
+    helper: H::Helper<Tagged<D>, (u8, SyncOutcome)>,
+    in_flight: usize,
+}
+
+impl<D: Disk, H: Helpers> Jobs<D, H> {
+    /// Starts the helper.
+    ///
+    /// # Errors
+    /// The operating system has no thread to give.
+    pub fn start(helpers: &H) -> io::Result<Self> {
+        let helper = helpers.start("jobs", |(tag, batch): Tagged<D>| (tag, batch.run()))?;
+        Ok(Self { helper, in_flight: 0 })
     }
 
     /// Hands a batch over. `tag` says whose it is, and comes back with the outcome.
     ///
     /// # Panics
-    /// The thread died, which is a bug: nothing could be made durable any more.
+    /// The helper died, which is a bug: nothing could be made durable any more.
     pub fn submit(&mut self, tag: u8, batch: SyncBatch<D>) {
         self.in_flight += 1;
-        self.batches.send((tag, batch)).expect("the jobs thread lives as long as the loop");
+        self.helper.submit((tag, batch));
     }
 
     /// The outcome of a batch that is done, if there is one, with its tag.
     pub fn try_take(&mut self) -> Option<(u8, SyncOutcome)> {
-        let outcome = self.outcomes.try_recv().ok()?;
+        let outcome = self.helper.try_take()?;
         self.in_flight -= 1;
         Some(outcome)
     }
@@ -67,40 +140,30 @@ impl<D: Disk> Jobs<D> {
     /// Waits for the outcome of a batch that is under way; `None` if none is.
     ///
     /// # Panics
-    /// The thread died, which is a bug.
+    /// The helper died, which is a bug.
     pub fn wait(&mut self) -> Option<(u8, SyncOutcome)> {
-        if self.in_flight == 0 {
-            return None;
-        }
-        self.in_flight -= 1;
-        Some(self.outcomes.recv().expect("the jobs thread lives as long as the loop"))
+        self.in_flight = self.in_flight.checked_sub(1)?;
+        Some(self.helper.take())
     }
 }
 
-/// A thread for slow work of one kind, one job after the other; started with the first job. `T` is a ticket, which stays
+/// A helper for slow work of one kind, one job after the other; started with the first job. `T` is a ticket, which stays
 /// on the caller's side and comes back with the outcome; `J` a job, `O` its outcome.
 ///
 /// Nobody waits for it at the end: a process that exits leaves its jobs undone.
-pub struct Worker<T, J, O> {
-    waker: Arc<Waker>,
+pub struct Worker<T, J: Send + 'static, O: Send + 'static, H: Helpers> {
+    helpers: H,
     work: fn(J) -> O,
     /// Whose jobs are waiting or under way, in order.
     tickets: VecDeque<T>,
-    running: Option<Running<J, O>>,
+    /// Its outcome is `None` for a job that panicked.
+    running: Option<H::Helper<J, Option<O>>>,
 }
 
-/// `None` for a job that panicked.
-type Outcome<O> = Option<O>;
-
-struct Running<J, O> {
-    jobs: Sender<J>,
-    outcomes: Receiver<Outcome<O>>,
-}
-
-impl<T, J: Send + 'static, O: Send + 'static> Worker<T, J, O> {
-    /// No thread yet; the first job starts it. `waker` wakes the loop when an outcome is there.
-    pub fn new(waker: Arc<Waker>, work: fn(J) -> O) -> Self {
-        Self { waker, work, tickets: VecDeque::new(), running: None }
+impl<T, J: Send + 'static, O: Send + 'static, H: Helpers> Worker<T, J, O, H> {
+    /// No helper yet; the first job starts it.
+    pub fn new(helpers: H, work: fn(J) -> O) -> Self {
+        Self { helpers, work, tickets: VecDeque::new(), running: None }
     }
 
     /// Hands a job over.
@@ -121,15 +184,14 @@ impl<T, J: Send + 'static, O: Send + 'static> Worker<T, J, O> {
                 }
             }
         }
-        let running = self.running.as_ref().expect("it was started above");
-        running.jobs.send(job).expect("the worker survives its jobs and lives as long as the loop");
+        self.running.as_mut().expect("it was started above").submit(job);
         self.tickets.push_back(ticket);
         Ok(())
     }
 
     /// The next outcome, if one is there: `None` in place of it if the job panicked, which is a bug and was logged.
     pub fn try_take(&mut self) -> Option<(T, Option<O>)> {
-        let outcome = self.running.as_ref()?.outcomes.try_recv().ok()?;
+        let outcome = self.running.as_mut()?.try_take()?;
         let ticket = self.tickets.pop_front().expect("an outcome belongs to a job that was handed over");
         Some((ticket, outcome))
     }
@@ -140,24 +202,16 @@ impl<T, J: Send + 'static, O: Send + 'static> Worker<T, J, O> {
         self.tickets.is_empty()
     }
 
-    fn start(&self) -> io::Result<Running<J, O>> {
-        let (jobs, todo) = mpsc::channel::<J>();
-        let (done, outcomes) = mpsc::channel();
-        let (waker, work) = (Arc::clone(&self.waker), self.work);
-        let run = move || {
-            for job in todo {
-                // A job owns all that it touches, so nothing half done is seen afterwards.
-                let outcome = catch_unwind(AssertUnwindSafe(|| work(job))).ok();
-                if outcome.is_none() {
-                    ::log::error!("a job of the helper thread panicked");
-                }
-                if done.send(outcome).is_err() || waker.wake().is_err() {
-                    return; // the loop is gone
-                }
+    fn start(&self) -> io::Result<H::Helper<J, Option<O>>> {
+        let work = self.work;
+        self.helpers.start("helper", move |job| {
+            // A job owns all that it touches, so nothing half done is seen afterwards.
+            let outcome = catch_unwind(AssertUnwindSafe(|| work(job))).ok();
+            if outcome.is_none() {
+                ::log::error!("a job of the helper thread panicked");
             }
-        };
-        thread::Builder::new().name("helper".into()).spawn(run)?;
-        Ok(Running { jobs, outcomes })
+            outcome
+        })
     }
 }
 
@@ -171,14 +225,17 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    fn poll() -> (Poll, Arc<Waker>) {
+    fn poll() -> (Poll, Threads) {
         let poll = Poll::new().expect("a poll");
         let waker = Waker::new(poll.registry(), Token(0)).expect("a waker");
-        (poll, Arc::new(waker))
+        (poll, Threads(Arc::new(waker)))
     }
 
     /// Waits, as the loop does, until there is an outcome.
-    fn next<T, J: Send + 'static, O: Send + 'static>(poll: &mut Poll, worker: &mut Worker<T, J, O>) -> (T, Option<O>) {
+    fn next<T, J: Send + 'static, O: Send + 'static>(
+        poll: &mut Poll,
+        worker: &mut Worker<T, J, O, Threads>,
+    ) -> (T, Option<O>) {
         let mut events = Events::with_capacity(4);
         loop {
             if let Some(outcome) = worker.try_take() {
@@ -191,8 +248,8 @@ mod tests {
 
     #[test]
     fn a_job_that_panics_fails_alone() {
-        let (mut poll, waker) = poll();
-        let mut worker = Worker::new(waker, |n: u32| if n == 2 { panic!("two") } else { n * 10 });
+        let (mut poll, threads) = poll();
+        let mut worker = Worker::new(threads, |n: u32| if n == 2 { panic!("two") } else { n * 10 });
         assert!(worker.try_take().is_none() && worker.is_empty());
         for n in [1, 2, 3] {
             worker.submit(format!("ticket {n}"), n).expect("there is room");
@@ -206,9 +263,9 @@ mod tests {
 
     #[test]
     fn a_full_queue_gives_the_job_back() {
-        let (mut poll, waker) = poll();
+        let (mut poll, threads) = poll();
         let (go, wait) = channel();
-        let mut worker = Worker::new(waker, |job: Option<Receiver<()>>| job.map(|wait| wait.recv()).is_some());
+        let mut worker = Worker::new(threads, |job: Option<Receiver<()>>| job.map(|wait| wait.recv()).is_some());
         worker.submit(0, Some(wait)).expect("there is room");
         for n in 1..limits::HELPER_QUEUE_MAX {
             worker.submit(n, None).expect("there is room");

@@ -60,7 +60,23 @@ struct Inode {
     cached: Vec<u8>,
     /// What is on the platter for certain.
     durable: Vec<u8>,
+    /// Up to here the two are the same.
+    same_until: usize,
     locked: bool,
+}
+
+impl Inode {
+    /// Notes that bytes from here on have changed.
+    fn touch(&mut self, from: usize) {
+        self.same_until = self.same_until.min(from);
+    }
+
+    fn sync(&mut self) {
+        let same = self.same_until;
+        self.durable.truncate(same);
+        self.durable.extend_from_slice(&self.cached[same..]);
+        self.same_until = self.cached.len();
+    }
 }
 
 #[derive(Clone, Default)]
@@ -164,7 +180,7 @@ impl SimDisk {
         let mut state = self.state();
         let inode = state.inode(path).unwrap_or_else(|_| state.add_file(path));
         let file = state.inodes.entry(inode).or_default();
-        (file.cached, file.durable) = (bytes.to_vec(), bytes.to_vec());
+        (file.cached, file.durable, file.same_until) = (bytes.to_vec(), bytes.to_vec(), 0);
         state.durable_names.insert(path.to_owned(), Node::File(inode));
     }
 
@@ -290,6 +306,7 @@ impl State {
         for (_, inode) in inodes {
             inode.durable = survivors(inode, dice);
             inode.cached = inode.durable.clone();
+            inode.same_until = inode.cached.len();
         }
         self.boot += 1;
         self.restart();
@@ -337,7 +354,7 @@ impl FileSystem for SimDisk {
         call.state.whole_syncs += 1;
         call.state.durable_names = call.state.names.clone();
         call.state.changes.clear();
-        call.state.inodes.values_mut().for_each(|inode| inode.durable = inode.cached.clone());
+        call.state.inodes.values_mut().for_each(Inode::sync);
         Ok(())
     }
 
@@ -486,6 +503,7 @@ impl DiskFile for SimFile {
         if written == 0 && !bytes.is_empty() {
             return Err(io::ErrorKind::StorageFull.into());
         }
+        inode.touch(at.min(inode.cached.len()));
         if inode.cached.len() < at + written {
             inode.cached.resize(at + written, 0);
         }
@@ -498,11 +516,14 @@ impl DiskFile for SimFile {
     }
 
     fn set_len(&self, bytes: u64) -> io::Result<()> {
-        self.with(|inode| inode.cached.resize(bytes as usize, 0))
+        self.with(|inode| {
+            inode.touch(inode.cached.len().min(bytes as usize));
+            inode.cached.resize(bytes as usize, 0);
+        })
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.with(|inode| inode.durable = inode.cached.clone())
+        self.with(Inode::sync)
     }
 
     fn identity(&self) -> io::Result<String> {

@@ -19,7 +19,7 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// A non-blocking stream socket, as far as a connection uses one.
 ///
 /// `read` that returns less than was asked for has emptied the socket, unless the peer has finished sending.
-pub(super) trait Socket {
+pub trait Socket {
     /// Like [`io::Read::read`].
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
     /// Like [`io::Write::write`].

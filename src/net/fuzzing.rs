@@ -63,6 +63,8 @@ fn hear(bytes: &[u8], piece_bytes: usize) -> Heard {
         assert!(none.is_none() && pongs.is_empty());
         if matches!(heard.incoming.last(), Some(Incoming::Close(_) | Incoming::Failure(_))) {
             assert!(partial.is_none(), "nothing is kept of what is over");
+            // What the same piece held behind the end may count or not: nobody is left to be held to it.
+            heard.controls = 0;
             break;
         }
         let fresh = &heard.incoming[before..];

@@ -22,6 +22,7 @@ pub mod http;
 mod inbox;
 mod mask;
 mod outbox;
+mod port;
 mod reactor;
 #[cfg(test)]
 mod testing;
@@ -29,10 +30,12 @@ mod wheel;
 mod wire;
 
 pub use config::NetConfig;
+pub use connection::Socket;
 pub use descriptors::raise_descriptors;
 pub use event::{CloseReason, ConnId, NetEvent};
 pub use handshake::{Dial, DialError};
 pub use inbox::Inbox;
 pub use outbox::{Frame, HEADER_BYTES_MAX, Opcode, TextFrame, encode_header, payloads};
+pub use port::{Awaited, Edge, Port, SystemPort};
 pub use reactor::Reactor;
 pub use wheel::{TICK_MS, Wheel};

@@ -1,89 +1,41 @@
-//! The readiness loop: poll, slab, accept, ready list, timers.
+//! The readiness loop: slab, accept, ready list, timers.
 //!
-//! Owns: mio, the listener and every connection. Must never know: what is in the bytes.
+//! Owns: every connection. Must never know: what is in the bytes, or what waits for them (`port`).
 //!
-//! mio reports edges: a socket that is not read to its end is not reported again. So who is to be served is this
+//! A port reports edges: a socket that is not read to its end is not reported again. So who is to be served is this
 //! loop's own list, and one read per connection and turn keeps it fair.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::mem;
-use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use mio::Waker;
 use mio::event::Source;
-use mio::net::{TcpListener, TcpStream};
-use mio::{Events, Interest, Poll, Token, Waker};
-#[cfg(target_os = "linux")]
-use rustix::net::sockopt::set_tcp_user_timeout;
-use rustix::net::{SendFlags, send};
 use slab::Slab;
-use socket2::{Domain, Socket as RawSocket, Type};
 
 use super::addresses::Addresses;
-use super::alarm::Alarm;
 use super::config::NetConfig;
 use super::connection::{Connection, Shared, Socket, Turn};
 use super::event::{ConnId, NetEvent};
 use super::http::{Refusal, Response};
 use super::outbox::Frame;
+use super::port::{Awaited, Edge, Port, SystemPort};
 use super::wheel::Wheel;
 use dial::Dialled;
 
 mod dial;
 
-const BACKLOG: i32 = 4096;
-const POLL_EVENTS: usize = 1024;
 const ACCEPTS_PER_TURN: usize = 256;
 /// Pause after an accept that failed for lack of descriptors or memory. There is no new edge for what waits already.
 const ACCEPT_RETRY_MS: u64 = 100;
 /// Connections beyond `connections_max`, and beyond `connections_per_address_max` of one address, that may be hearing
 /// their refusal; more are dropped without a word.
 const REFUSALS_MAX: usize = 64;
-/// Tokens below this are keys of external sources: generation 0 belongs to no connection.
-const TOKEN_LISTENER: Token = Token(u32::MAX as usize);
-const TOKEN_ALARM: Token = Token(u32::MAX as usize - 1);
-/// Timeouts below this, just over two milliseconds, are kept to the microsecond.
-const PRECISE_BELOW: Duration = Duration::from_micros(2_001);
-
-const _: () = assert!(usize::BITS == 64, "a token holds a connection's slot and generation");
-
-impl Socket for TcpStream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        Read::read(self, buffer)
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        Write::write(self, bytes)
-    }
-
-    fn write_last(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        #[cfg(target_os = "linux")]
-        let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
-        #[cfg(not(target_os = "linux"))]
-        let flags = SendFlags::empty();
-        Ok(send(&*self, bytes, flags)?)
-    }
-
-    fn shutdown_write(&mut self) -> io::Result<()> {
-        self.shutdown(Shutdown::Write)
-    }
-
-    #[cfg(target_os = "linux")]
-    fn set_user_timeout(&mut self, timeout_ms: u64) -> io::Result<()> {
-        // The kernel's number is signed.
-        let timeout_ms = timeout_ms.min(i32::MAX as u64) as u32;
-        Ok(set_tcp_user_timeout(&*self, timeout_ms)?)
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn set_user_timeout(&mut self, _timeout_ms: u64) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 /// A connection with what the loop keeps about it.
-struct Slot {
-    connection: Connection<TcpStream>,
+struct Slot<S> {
+    connection: Connection<S>,
     /// The earliest entry in the wheel for it; others are stale.
     timer_at_ms: u64,
     /// With the place in the slab, the name.
@@ -96,20 +48,15 @@ struct Slot {
 ///
 /// Invariants: a slot is in each list at most once and knows it; every connection with a deadline has a wheel entry
 /// at or before it; a connection that wants to be read is in `ready`, one that wants to write in `marked`.
-pub struct Reactor {
+pub struct Reactor<P: Port = SystemPort> {
     config: NetConfig,
-    poll: Poll,
-    /// Made when it is first needed.
-    alarm: Option<Alarm>,
-    poll_events: Events,
-    listener: Option<TcpListener>,
-    local_addr: SocketAddr,
+    port: P,
     /// The listener has not been emptied since its last edge.
     acceptable: bool,
     accept_retry_ms: Option<u64>,
     /// The last accept failed, and that has been logged.
     accept_failing: bool,
-    slots: Slab<Slot>,
+    slots: Slab<Slot<P::Socket>>,
     addresses: Addresses,
     generation: u32,
     shared: Shared,
@@ -139,20 +86,7 @@ impl Reactor {
     /// # Errors
     /// The address cannot be used, or the process is out of descriptors.
     pub fn bind(addr: SocketAddr, config: NetConfig, now_ms: u64) -> io::Result<Reactor> {
-        let socket = RawSocket::new(Domain::for_address(addr), Type::STREAM, None)?;
-        socket.set_reuse_address(true)?;
-        // Linux hands it on to the sockets that are accepted.
-        socket.set_tcp_nodelay(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&addr.into())?;
-        socket.listen(BACKLOG)?;
-        let mut listener = TcpListener::from_std(socket.into());
-        let local_addr = listener.local_addr()?;
-        let mut reactor = Reactor::without_listener(config, now_ms)?;
-        reactor.poll.registry().register(&mut listener, TOKEN_LISTENER, Interest::READABLE)?;
-        reactor.listener = Some(listener);
-        reactor.local_addr = local_addr;
-        Ok(reactor)
+        Ok(Reactor::new(SystemPort::bind(addr)?, config, now_ms))
     }
 
     /// Listens nowhere: for a program that only dials.
@@ -160,14 +94,48 @@ impl Reactor {
     /// # Errors
     /// The process is out of descriptors.
     pub fn without_listener(config: NetConfig, now_ms: u64) -> io::Result<Reactor> {
-        Ok(Reactor {
+        Ok(Reactor::new(SystemPort::without_listener()?, config, now_ms))
+    }
+
+    /// The address in use; port 0 if there is no listener.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.port.local_addr()
+    }
+
+    /// A handle by which another thread ends a [`Reactor::wait`]. There is one per reactor, to be kept as long as it
+    /// is wanted: dropped, it takes back a wake that was not yet seen.
+    ///
+    /// # Errors
+    /// The process is out of descriptors.
+    pub fn waker(&self, key: usize) -> io::Result<Waker> {
+        self.port.waker(key)
+    }
+
+    /// Reports `source` as [`NetEvent::External`] with `key` when it becomes readable (an edge: it must then be
+    /// emptied).
+    ///
+    /// # Errors
+    /// The source cannot be polled.
+    pub fn register(&mut self, source: &mut impl Source, key: usize) -> io::Result<()> {
+        self.port.register(source, key)
+    }
+
+    /// The other end of `conn`.
+    pub fn peer_addr(&self, conn: ConnId) -> Option<SocketAddr> {
+        if let Some(client) = self.client(conn) {
+            return client.socket().peer_addr().ok();
+        }
+        self.slot(conn)?.connection.socket().peer_addr().ok()
+    }
+}
+
+impl<P: Port> Reactor<P> {
+    /// Drives the connections that come through `port`.
+    pub fn new(port: P, config: NetConfig, now_ms: u64) -> Self {
+        Reactor {
             shared: Shared::new(&config),
             config,
-            poll: Poll::new()?,
-            alarm: None,
-            poll_events: Events::with_capacity(POLL_EVENTS),
-            listener: None,
-            local_addr: SocketAddr::from(([0; 4], 0)),
+            port,
             acceptable: false,
             accept_retry_ms: None,
             accept_failing: false,
@@ -185,30 +153,7 @@ impl Reactor {
             pending: Vec::new(),
             dialled: None,
             now_ms,
-        })
-    }
-
-    /// The address in use; port 0 if there is no listener.
-    pub fn local_addr(&self) -> SocketAddr {
-        self.local_addr
-    }
-
-    /// A handle by which another thread ends a [`Reactor::wait`]. There is one per reactor, to be kept as long as it
-    /// is wanted: dropped, it takes back a wake that was not yet seen.
-    ///
-    /// # Errors
-    /// The process is out of descriptors.
-    pub fn waker(&self, key: usize) -> io::Result<Waker> {
-        Waker::new(self.poll.registry(), external_token(key))
-    }
-
-    /// Reports `source` as [`NetEvent::External`] with `key` when it becomes readable (an edge: it must then be
-    /// emptied).
-    ///
-    /// # Errors
-    /// The source cannot be polled.
-    pub fn register(&mut self, source: &mut impl Source, key: usize) -> io::Result<()> {
-        self.poll.registry().register(source, external_token(key), Interest::READABLE)
+        }
     }
 
     /// Waits until something happens or `timeout` has passed (`None`: however long).
@@ -218,65 +163,21 @@ impl Reactor {
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let busy = !self.ready.is_empty() || !self.pending.is_empty() || !self.marked.is_empty() || self.dialled_busy();
         let accepting = self.acceptable && self.accept_retry_ms.is_none();
-        let mut timeout = if busy || accepting { Some(Duration::ZERO) } else { timeout };
-        // The poll's own timeouts end up to a millisecond late, which is as long as some things may wait at all.
-        if let Some(timeout) = timeout.filter(|timeout| !timeout.is_zero() && *timeout < PRECISE_BELOW) {
-            if self.alarm.is_none() {
-                self.alarm = Some(Alarm::new(self.poll.registry(), TOKEN_ALARM)?);
+        let timeout = if busy || accepting { Some(Duration::ZERO) } else { timeout };
+        let sources = self.open_connections();
+        let Reactor { port, slots, ready, writable, external, acceptable, dialled, .. } = self;
+        port.wait(timeout, sources, |edge| match edge.of {
+            Awaited::Listener => *acceptable = true,
+            Awaited::External(key) => external.push(key),
+            Awaited::Connection(id) if id.is_dialled() => {
+                dialled.iter_mut().for_each(|dialled| dialled.take_edge(id, edge));
             }
-            self.alarm.iter().try_for_each(|alarm| alarm.set(timeout))?;
-        }
-        // Whoever has sent something is to be heard before anyone is declared silent, so all edges are taken at once;
-        // the bound is for sockets that gain new ones meanwhile.
-        for _ in 0..=self.open_connections() / POLL_EVENTS {
-            match self.poll.poll(&mut self.poll_events, timeout) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
-                Err(error) => return Err(error),
-            }
-            self.take_edges();
-            if self.poll_events.iter().count() < POLL_EVENTS {
-                break;
-            }
-            timeout = Some(Duration::ZERO);
-        }
-        Ok(())
-    }
-
-    fn take_edges(&mut self) {
-        let Reactor { poll_events, slots, ready, writable, external, acceptable, dialled, .. } = self;
-        for event in poll_events.iter() {
-            match event.token() {
-                TOKEN_LISTENER => {
-                    *acceptable = true;
-                    continue;
+            Awaited::Connection(id) => {
+                if let Some(slot) = get(slots, id) {
+                    take_edge(&mut slot.connection, id, edge, ready, writable);
                 }
-                TOKEN_ALARM => continue,
-                _ => {}
             }
-            let id = ConnId::from_bits(event.token().0 as u64);
-            if id.generation() == 0 {
-                external.push(id.slot());
-                continue;
-            }
-            if id.is_dialled() {
-                dialled.iter_mut().for_each(|dialled| dialled.take_edge(id, event));
-                continue;
-            }
-            let Some(slot) = get(slots, id) else { continue };
-            let ended = event.is_read_closed() || event.is_error();
-            if event.is_readable() || ended {
-                slot.connection.mark_readable(ended);
-                if event.is_error() {
-                    slot.connection.mark_broken();
-                }
-                let wants_read = slot.connection.wants_read();
-                enlist(ready, &mut slot.connection.listed.ready, id, wants_read);
-            }
-            if (event.is_writable() || event.is_error()) && slot.connection.is_blocked() {
-                writable.push(id);
-            }
-        }
+        })
     }
 
     /// Accepts, reads and decodes what arrived, then does what is due by `now_ms`, appending what happened to
@@ -403,8 +304,7 @@ impl Reactor {
     /// Closes every connection with `code`; those that were only kept open for another request are dropped. Requests
     /// that the program has may still be answered, for `close_timeout_ms`; no other follows on their connections.
     pub fn close_all(&mut self, code: u16, reason: &str) {
-        let all: Vec<ConnId> = self.slots.iter().map(|(at, slot)| ConnId::new(at as u32, slot.generation)).collect();
-        for conn in all {
+        for conn in self.connections().collect::<Vec<_>>() {
             self.call(conn, |connection, turn| connection.end(code, reason, turn));
         }
         for conn in self.dialled.iter().flat_map(|dialled| dialled.ids()).collect::<Vec<_>>() {
@@ -414,23 +314,19 @@ impl Reactor {
 
     /// Closes the listener; connections stay.
     pub fn stop_accepting(&mut self) {
-        // Dropping closes the descriptor, which is what takes it out of the poll.
-        self.listener = None;
+        self.port.stop_accepting();
         self.acceptable = false;
         self.accept_retry_ms = None;
+    }
+
+    /// All accepted connections.
+    pub fn connections(&self) -> impl Iterator<Item = ConnId> {
+        self.slots.iter().map(|(at, slot)| ConnId::new(at as u32, slot.generation))
     }
 
     /// Connections whose sockets are open, those that are closing included.
     pub fn open_connections(&self) -> usize {
         self.slots.len() + self.dialled.as_ref().map_or(0, |dialled| dialled.len())
-    }
-
-    /// The other end of `conn`.
-    pub fn peer_addr(&self, conn: ConnId) -> Option<SocketAddr> {
-        if let Some(client) = self.client(conn) {
-            return client.socket().peer_addr().ok();
-        }
-        self.slot(conn)?.connection.socket().peer_addr().ok()
     }
 
     /// The address that the accepted connection `conn` is counted by: IPv4 as such even if it comes mapped into IPv6, and of
@@ -445,12 +341,12 @@ impl Reactor {
         self.slot(conn).map(|slot| self.addresses.bits(slot.address))
     }
 
-    fn slot(&self, id: ConnId) -> Option<&Slot> {
+    fn slot(&self, id: ConnId) -> Option<&Slot<P::Socket>> {
         self.slots.get(id.slot()).filter(|slot| slot.generation == id.generation())
     }
 
     /// Runs a step that the program asked for; its events wait for the next `collect` or `flush`.
-    fn call(&mut self, id: ConnId, step: impl FnOnce(&mut Connection<TcpStream>, &mut Turn<'_>)) {
+    fn call(&mut self, id: ConnId, step: impl FnOnce(&mut Connection<P::Socket>, &mut Turn<'_>)) {
         let mut events = mem::take(&mut self.pending);
         self.drive(id, &mut events, step);
         self.pending = events;
@@ -461,7 +357,7 @@ impl Reactor {
         &mut self,
         id: ConnId,
         events: &mut Vec<NetEvent>,
-        step: impl FnOnce(&mut Connection<TcpStream>, &mut Turn<'_>),
+        step: impl FnOnce(&mut Connection<P::Socket>, &mut Turn<'_>),
     ) {
         let Some(slot) = get(&mut self.slots, id) else { return };
         let mut turn = Turn { conn: id, now_ms: self.now_ms, config: &self.config, shared: &mut self.shared, events };
@@ -497,11 +393,13 @@ impl Reactor {
         }
         self.accept_retry_ms = None;
         for _ in 0..ACCEPTS_PER_TURN {
-            let Some(listener) = self.listener.as_ref().filter(|_| self.acceptable) else { return };
-            match listener.accept() {
+            if !self.acceptable {
+                return;
+            }
+            match self.port.accept() {
                 Ok((socket, peer)) => {
                     self.accept_failing = false;
-                    self.admit(socket, peer.ip());
+                    self.admit(socket, peer);
                 }
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => self.acceptable = false,
@@ -518,7 +416,7 @@ impl Reactor {
         }
     }
 
-    fn admit(&mut self, mut socket: TcpStream, peer: IpAddr) {
+    fn admit(&mut self, mut socket: P::Socket, peer: IpAddr) {
         let excess = self.excess(peer);
         if excess > REFUSALS_MAX {
             return;
@@ -526,9 +424,7 @@ impl Reactor {
         self.generation = self.generation.checked_add(1).unwrap_or(1);
         let slot = u32::try_from(self.slots.vacant_key()).expect("descriptors are fewer than 2^32");
         let id = ConnId::new(slot, self.generation);
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        let registered = self.poll.registry().register(&mut socket, Token(id.to_bits() as usize), interest);
-        if let Err(error) = registered {
+        if let Err(error) = self.port.watch(&mut socket, id) {
             // The peer is gone already, or the kernel is out of memory: nothing to tell, nobody to tell it to.
             log::debug!("dropped a new connection: {error}");
             return;
@@ -554,12 +450,27 @@ impl Reactor {
     }
 }
 
-fn external_token(key: usize) -> Token {
-    assert!(key < TOKEN_ALARM.0, "keys of external sources are below 2^32 - 2");
-    Token(key)
+fn take_edge<S: Socket>(
+    connection: &mut Connection<S>,
+    id: ConnId,
+    edge: Edge,
+    ready: &mut Vec<ConnId>,
+    writable: &mut Vec<ConnId>,
+) {
+    if edge.readable || edge.ended {
+        connection.mark_readable(edge.ended);
+        if edge.failed {
+            connection.mark_broken();
+        }
+        let wants_read = connection.wants_read();
+        enlist(ready, &mut connection.listed.ready, id, wants_read);
+    }
+    if (edge.writable || edge.failed) && connection.is_blocked() {
+        writable.push(id);
+    }
 }
 
-fn get(slots: &mut Slab<Slot>, id: ConnId) -> Option<&mut Slot> {
+fn get<S>(slots: &mut Slab<Slot<S>>, id: ConnId) -> Option<&mut Slot<S>> {
     slots.get_mut(id.slot()).filter(|slot| slot.generation == id.generation())
 }
 

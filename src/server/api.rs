@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::{
-    Server, ServerError,
+    Server, ServerError, World,
     effects::room_id,
     links,
     people::{NO_TOKEN, Next},
@@ -67,7 +67,7 @@ pub(super) struct Api {
     pub exchanges: HashMap<ConnId, Exchange>,
 }
 
-impl Server {
+impl<W: World> Server<W> {
     pub(super) fn on_call(&mut self, now: Now, conn: ConnId, asked: Asked) -> Result<(), ServerError> {
         let Asked { call, token, cors, known, is_head } = asked;
         let caller = self.caller(token.as_deref(), now);

@@ -10,7 +10,7 @@ use std::collections::{HashMap, VecDeque};
 
 use tungstenite::Utf8Bytes;
 
-use super::{Server, ServerError};
+use super::{Server, ServerError, World};
 use crate::{chat::Input, clock::Now, limits, net::ConnId, protocol};
 
 /// Invariant: a connection with waiting commands is held, so that no more are read.
@@ -34,13 +34,18 @@ impl Backlog {
         self.waiting.remove(&conn);
     }
 
+    /// Connections with commands that wait.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Whether there is something to do in the next turn.
     pub fn is_ready(&self) -> bool {
         !self.ready.is_empty()
     }
 }
 
-impl Server {
+impl<W: World> Server<W> {
     /// Carries a command out, or lets it wait behind others of its connection.
     pub(super) fn on_text(&mut self, now: Now, conn: ConnId, text: Utf8Bytes) -> Result<(), ServerError> {
         if let Some(waiting) = self.backlog.waiting.get_mut(&conn) {

@@ -2,7 +2,7 @@
 //!
 //! Owns: the translation between clients, connections and subscribers. Must never know: rules.
 
-use super::{Server, ServerError, Ticket, Told, links, people::PeopleTicket, streams, streams::Streams};
+use super::{Server, ServerError, Ticket, Told, World, links, people::PeopleTicket, streams, streams::Streams};
 use crate::{
     accounts::Change,
     chat::{ClientKey, Effect, Input, Recipient, RoomKey},
@@ -10,20 +10,20 @@ use crate::{
     feed::{Amendment, Author, Draft, FeedEvent, Rejection, RoomId, Sink, Start, SubscriberId},
     limits,
     log::LogError,
-    net::{ConnId, Frame, Reactor},
+    net::{ConnId, Frame, Port, Reactor},
     protocol::{ErrorCode, Event, HistoryRange, MessageIdentity, Serial, close},
 };
 
 /// The network as the feed sees it.
-pub(super) struct Outgoing<'a> {
-    net: &'a mut Reactor,
+pub(super) struct Outgoing<'a, P: Port> {
+    net: &'a mut Reactor<P>,
     streams: &'a Streams,
     /// The frame that was written as events last, and those events: most readers of a room are given the same.
     last: Option<(Frame, Frame)>,
 }
 
-impl<'a> Outgoing<'a> {
-    pub fn new(net: &'a mut Reactor, streams: &'a Streams) -> Self {
+impl<'a, P: Port> Outgoing<'a, P> {
+    pub fn new(net: &'a mut Reactor<P>, streams: &'a Streams) -> Self {
         Self { net, streams, last: None }
     }
 
@@ -39,7 +39,7 @@ impl<'a> Outgoing<'a> {
     }
 }
 
-impl Sink for Outgoing<'_> {
+impl<P: Port> Sink for Outgoing<'_, P> {
     fn accepts(&self, subscriber: SubscriberId) -> bool {
         self.net.queued_bytes(links::connection(subscriber)) < limits::OUTBOX_LOW_WATER_BYTES
     }
@@ -63,7 +63,7 @@ pub(super) fn room_id(room: RoomKey) -> RoomId {
     RoomId(room.to_bits())
 }
 
-impl Server {
+impl<W: World> Server<W> {
     pub(super) fn apply(&mut self, now: Now, effect: Effect) -> Result<(), ServerError> {
         match effect {
             Effect::Attach { link, client } => self.links.join(ConnId::from_bits(link), client),
@@ -80,7 +80,7 @@ impl Server {
                 let event = Event::announcement(self.feed.name(room), user.as_str(), kind, sequence, serial);
                 self.broadcast(room, None, &event.to_vec(None));
             }
-            Effect::OpenRoom { room, name } => self.feed.open(room_id(room), name, self.entropy.u64()?, now),
+            Effect::OpenRoom { room, name } => self.feed.open(room_id(room), name, self.world.u64()?, now),
             Effect::CloseRoom { room } => self.feed.close(room_id(room), now),
             Effect::Subscribe { client, id, room, since, epoch } => {
                 let start = start(since, epoch.as_deref(), Start::Recent);

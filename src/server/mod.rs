@@ -7,45 +7,37 @@ mod api;
 mod backlog;
 mod console;
 mod effects;
-mod entropy;
 mod links;
 mod people;
 mod streams;
 mod work;
+mod world;
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 
-use mio::Waker;
-use signal_hook::consts::signal::{SIGINT, SIGTERM};
-use signal_hook_mio::v1_0::Signals;
-
+pub use self::world::{SIGNALS, Stage, System, WAKER, World};
 use self::{
     api::Api,
     backlog::Backlog,
-    console::Console,
-    entropy::Entropy,
     links::Links,
     people::PeopleTicket,
     streams::Streams,
     work::{Done, Work},
 };
 use crate::{
-    accounts::{self, AccountEvent, AccountId, Accounts, Attempts, Token, TokenHash, control},
+    accounts::{self, AccountEvent, AccountId, Accounts, Attempts, Token, TokenHash},
     chat::{Chat, Effect, Input, Recipient, Settings, Timer},
-    clock::{Clock, Now},
-    config::{Config, Fsync, Healthcheck},
+    clock::Now,
+    config::{Config, Fsync},
     feed::{Feed, FeedEvent},
     jobs::{Jobs, Worker},
     limits,
-    log::{Options, RealDisk, Retention, Store, StoreError, SyncOutcome, SyncPolicy},
+    log::{Options, Retention, Store, StoreError, SyncOutcome, SyncPolicy},
     names::UserName,
-    net::{CloseReason, ConnId, Frame, NetConfig, NetEvent, Reactor, Wheel, http::Request, raise_descriptors},
+    net::{CloseReason, ConnId, Frame, NetConfig, NetEvent, Reactor, Wheel, http::Request},
     protocol::{Event, close},
     web::{Answer, Health, Web, problem},
 };
-
-const WAKER: usize = 0;
-const SIGNALS: usize = 1;
 
 /// Why the server could not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -119,23 +111,37 @@ const OF_ACCOUNTS: u8 = 1;
 /// # Errors
 /// [`ServerError`] says what to tell the operator.
 pub fn run(config: Config) -> Result<(), ServerError> {
-    let mut server = Server::start(config)?;
+    let mut server = Server::start(System::default(), config)?;
     while !server.turn()? {}
     server.stop()
 }
 
-struct Server {
-    clock: Clock,
-    console: Console,
-    net: Reactor,
-    signals: Signals,
+/// What a server holds at a moment, for whoever watches over it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Connections whose sockets are open.
+    pub connections: usize,
+    /// Users, those that may come back included.
+    pub users: usize,
+    /// Rooms in use.
+    pub rooms: usize,
+    /// Requests that wait for their answer, commands that wait behind others, event streams.
+    pub waiting: usize,
+    /// Most bytes queued for one connection.
+    pub queued_bytes_max: usize,
+}
+
+/// A server that runs in some world.
+pub struct Server<W: World> {
+    world: W,
+    net: Reactor<W::Port>,
     chat: Chat,
-    feed: Feed<RealDisk, Ticket>,
-    accounts: Accounts<RealDisk, PeopleTicket>,
+    feed: Feed<W::Disk, Ticket>,
+    accounts: Accounts<W::Disk, PeopleTicket>,
     attempts: Attempts,
     operator: Operator,
-    jobs: Jobs<RealDisk>,
-    worker: Worker<ConnId, Work, Done>,
+    jobs: Jobs<W::Disk, W::Helpers>,
+    worker: Worker<ConnId, Work, Done, W::Helpers>,
     web: Web,
     api: Api,
     streams: Streams,
@@ -151,7 +157,6 @@ struct Server {
     links: Links,
     backlog: Backlog,
     timers: Wheel<Timer>,
-    entropy: Entropy,
     /// The heartbeat of this turn, made when the first connection needs it.
     heartbeat: Option<Frame>,
     /// Cursors that could go on at once: the next turn does not wait.
@@ -164,38 +169,30 @@ struct Server {
     due: Vec<Timer>,
 }
 
-impl Server {
-    fn start(config: Config) -> Result<Self, ServerError> {
-        let clock = Clock::start();
-        let now = clock.now();
-        let mut entropy = Entropy::default();
-        let store = Store::open(RealDisk, store_options(&config, entropy.u64()?, now))?;
-        let people = accounts::Options { data: config.data.clone(), run_id: entropy.u64()?, opened: now };
-        let accounts = Accounts::open(RealDisk, people)?;
-        let address = config.address();
-        let descriptors = raise_descriptors();
-        let mut net = Reactor::bind(address, net_config(&config, descriptors), now.monotonic_ms)
-            .map_err(|source| ServerError::Listen { address, source })?;
-        let mut signals = Signals::new([SIGTERM, SIGINT])?;
-        net.register(&mut signals, SIGNALS)?;
-        let waker: Arc<Waker> = Arc::new(net.waker(WAKER)?);
-        let operator = Token::new(entropy.bytes()?);
-        let local = Healthcheck { port: net.local_addr().port(), bind: config.bind }.address();
-        control::write(&config.data, local, operator.reveal())?;
-        let console = Console::of_process();
-        console.greet(net.local_addr(), &config.data);
+impl<W: World> Server<W> {
+    /// Opens the data folder, and listens.
+    ///
+    /// # Errors
+    /// [`ServerError`] says what to tell the operator.
+    pub fn start(mut world: W, config: Config) -> Result<Self, ServerError> {
+        let now = world.now();
+        let store = Store::open(world.disk(), store_options(&config, world.u64()?, now))?;
+        let people = accounts::Options { data: config.data.clone(), run_id: world.u64()?, opened: now };
+        let accounts = Accounts::open(world.disk(), people)?;
+        let descriptors = world.descriptors();
+        let (port, helpers) = world.listen(config.address())?;
+        let operator = Token::new(world.bytes()?);
+        world.announce(&config, &operator)?;
         Ok(Self {
-            clock,
-            console,
-            net,
-            signals,
+            world,
+            net: Reactor::new(port, net_config(&config, descriptors), now.monotonic_ms),
             chat: Chat::new(chat_settings(&config)),
             feed: Feed::new(store, config.linger_ms * 1_000),
             accounts,
             attempts: Attempts::default(),
             operator: Operator(operator.hash()),
-            jobs: Jobs::start(Arc::clone(&waker))?,
-            worker: Worker::new(waker, work::run),
+            jobs: Jobs::start(&helpers)?,
+            worker: Worker::new(helpers, work::run::<W>),
             web: Web::new(config.public, config.allow_origin),
             api: Api::default(),
             streams: Streams::default(),
@@ -207,7 +204,6 @@ impl Server {
             links: Links::default(),
             backlog: Backlog::default(),
             timers: Wheel::new(now.monotonic_ms),
-            entropy,
             heartbeat: None,
             is_busy: false,
             is_stopping: false,
@@ -220,9 +216,12 @@ impl Server {
     }
 
     /// One turn: what arrived, what is due, what was said goes to the log, what is durable goes out. True to stop.
-    fn turn(&mut self) -> Result<bool, ServerError> {
+    ///
+    /// # Errors
+    /// The world has failed in something that the loop cannot do without.
+    pub fn turn(&mut self) -> Result<bool, ServerError> {
         self.net.wait(self.timeout())?;
-        let now = self.clock.now();
+        let now = self.world.now();
         self.heartbeat = None;
         let mut events = std::mem::take(&mut self.net_events);
         self.net.collect(now.monotonic_ms, &mut events);
@@ -245,12 +244,24 @@ impl Server {
         Ok(self.is_stopping)
     }
 
+    /// Counts what there is. Looks at every connection.
+    pub fn census(&self) -> Census {
+        let queued = self.net.connections().map(|conn| self.net.queued_bytes(conn));
+        Census {
+            connections: self.net.open_connections(),
+            users: self.chat.user_count(),
+            rooms: self.chat.room_count(),
+            waiting: self.api.exchanges.len() + self.backlog.len() + self.chat.listeners().count(),
+            queued_bytes_max: queued.max().unwrap_or(0),
+        }
+    }
+
     /// How long nothing needs to be done; `None` for as long as nobody says anything.
     fn timeout(&self) -> Option<Duration> {
         if self.is_busy || self.backlog.is_ready() || !self.net_events.is_empty() {
             return Some(Duration::ZERO);
         }
-        let now = self.clock.now();
+        let now = self.world.now();
         let deadlines = [
             self.net.next_deadline_ms(),
             self.timers.next_deadline_ms(),
@@ -286,7 +297,7 @@ impl Server {
                     self.on_work_done(now, conn, done)?;
                 }
             }
-            NetEvent::External { .. } => self.is_stopping |= self.signals.pending().next().is_some(),
+            NetEvent::External { .. } => self.is_stopping |= self.world.is_told_to_stop(),
             NetEvent::Control { conn, count } => {
                 if let Some(client) = self.links.client(conn) {
                     self.input(now, Input::Control { client, count })?;
@@ -312,7 +323,7 @@ impl Server {
             }
             Answer::Upgrade { wish, subprotocol, token } => {
                 self.net.upgrade(conn, subprotocol);
-                let (link, entropy, token) = (conn.to_bits(), self.entropy.bytes()?, token.as_deref());
+                let (link, entropy, token) = (conn.to_bits(), self.world.bytes()?, token.as_deref());
                 self.input(now, Input::Connect { link, wish, token, entropy })?;
             }
             Answer::Call(_) if self.is_banned(now, conn) => {
@@ -416,10 +427,13 @@ impl Server {
     }
 
     /// Ends in good order: everything said is stored and acknowledged, everybody is told, the run is marked as clean.
-    fn stop(mut self) -> Result<(), ServerError> {
-        self.console.stopping();
+    ///
+    /// # Errors
+    /// Not all could be made durable.
+    pub fn stop(mut self) -> Result<(), ServerError> {
+        self.world.tell(Stage::Stopping);
         self.net.stop_accepting();
-        let started = self.clock.now();
+        let started = self.world.now();
         self.feed.end_linger();
         self.settle_all(started);
         self.publish(started)?;
@@ -427,10 +441,10 @@ impl Server {
         self.net.flush(started.monotonic_ms, &mut self.net_events);
         // The disk comes before the peers: whoever loses patience with us now loses nothing.
         let result = self.feed.shutdown(started).and(self.accounts.shutdown(started));
-        control::remove(&self.data)?;
+        self.world.withdraw(&self.data)?;
         let deadline_ms = started.monotonic_ms + limits::SHUTDOWN_MS;
         while self.net.open_connections() > 0 {
-            let now = self.clock.now();
+            let now = self.world.now();
             self.net_events.clear();
             self.net.collect(now.monotonic_ms, &mut self.net_events);
             self.net.flush(now.monotonic_ms, &mut self.net_events);
@@ -441,7 +455,7 @@ impl Server {
             self.net.wait(Some(Duration::from_millis(next_ms.saturating_sub(now.monotonic_ms))))?;
         }
         result?;
-        self.console.stopped();
+        self.world.tell(Stage::Stopped);
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde_json::json as value;
 
 use super::{
-    Server, ServerError,
+    Server, ServerError, World,
     api::{Caller, json},
     work::{Done, Work},
 };
@@ -88,7 +88,7 @@ impl PeopleTicket {
     }
 }
 
-impl Server {
+impl<W: World> Server<W> {
     pub(super) fn on_people_call(
         &mut self,
         now: Now,
@@ -212,7 +212,7 @@ impl Server {
             return self.answered(conn, problem::too_many("Too many registrations; wait", retry_after_ms));
         }
         self.set_next(conn, Next::Register { user, role, session });
-        let salt = self.entropy.bytes()?;
+        let salt = self.world.bytes()?;
         if !self.submit_work(conn, Work::Hash { password, salt }) && !is_admin {
             self.attempts.give_back_registration(self.peer_ip(conn), now);
         }
@@ -273,7 +273,7 @@ impl Server {
 
     /// Makes a token for an account.
     fn issue(&mut self, now: Now, conn: ConnId, account: AccountId, status: u16) -> Result<(), ServerError> {
-        let token = Token::new(self.entropy.bytes()?);
+        let token = Token::new(self.world.bytes()?);
         let change = Change::token_issued(account, token.hash(), now.unix_ms.saturating_add(self.token_age_ms));
         self.submit(now, change, PeopleTicket::Issued { conn, token, status });
         Ok(())
@@ -299,7 +299,7 @@ impl Server {
             return self.answered(conn, problem::too_many("Too many attempts; wait", retry_after_ms));
         }
         self.set_next(conn, Next::SetPassword { account, keep: Some(token), role: None });
-        let salt = self.entropy.bytes()?;
+        let salt = self.world.bytes()?;
         if !self.submit_work(conn, Work::Replace { password, hash, new_password, salt }) {
             self.give_attempt_back(now, conn, account);
         }
@@ -325,7 +325,7 @@ impl Server {
                     return self.answered(conn, problem::problem(422, "bad_password", rule));
                 }
                 self.set_next(conn, Next::SetPassword { account, keep: None, role });
-                let salt = self.entropy.bytes()?;
+                let salt = self.world.bytes()?;
                 self.submit_work(conn, Work::Hash { password, salt });
             }
             (None, Some(role)) => self.submit(now, Change::RoleSet { account, role }, PeopleTicket::Done(conn)),

@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::World;
 use crate::{
     accounts::PasswordHash,
     chat::direct,
@@ -60,16 +61,16 @@ pub(super) enum Done {
 }
 
 /// Does a job. Runs on the helper thread.
-pub(super) fn run(work: Work) -> Done {
-    let hash = |password: &str, salt| PasswordHash::new(passwords::hash(password, salt));
+pub(super) fn run<W: World>(work: Work) -> Done {
+    let hash = |password: &str, salt| PasswordHash::new(W::hash(password, salt));
     match work {
         Work::Hash { password, salt } => Done::Hashed(hash(&password, salt)),
         Work::Verify { password, hash } => {
-            let is_right = passwords::verify(&password, hash.as_ref().map_or(passwords::DUMMY, PasswordHash::as_str));
+            let is_right = W::verify(&password, hash.as_ref().map_or(passwords::DUMMY, PasswordHash::as_str));
             Done::Verified(is_right && hash.is_some())
         }
         Work::Replace { password, hash: so_far, new_password, salt } => {
-            let is_right = passwords::verify(&password, so_far.as_str());
+            let is_right = W::verify(&password, so_far.as_str());
             Done::Replaced(is_right.then(|| hash(&new_password, salt)))
         }
         Work::List { data, after, limit } => Done::Listed(list(&data, after.as_deref(), limit)),

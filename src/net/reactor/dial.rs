@@ -10,9 +10,7 @@ use std::io;
 use std::mem;
 use std::net::SocketAddr;
 
-use mio::event::Event;
 use mio::net::TcpStream;
-use mio::{Interest, Token};
 use slab::Slab;
 use socket2::{Domain, Socket as RawSocket, Type};
 
@@ -22,6 +20,7 @@ use crate::net::event::ConnId;
 use crate::net::handshake::{Dial, ask};
 use crate::net::inbox::Inbox;
 use crate::net::mask::Masks;
+use crate::net::port::{Edge, Port};
 use crate::net::wheel::Wheel;
 
 /// Every dialled connection.
@@ -73,16 +72,15 @@ impl Dialled {
         self.wheel.next_deadline_ms()
     }
 
-    /// Notes what the poll said.
-    pub fn take_edge(&mut self, id: ConnId, event: &Event) {
+    /// Notes what the port said.
+    pub fn take_edge(&mut self, id: ConnId, edge: Edge) {
         let Some(client) = self.clients.get_mut(id.index()).filter(|client| client.id() == id) else { return };
-        let ended = event.is_read_closed() || event.is_error();
-        if event.is_readable() || ended {
-            client.mark_readable(ended);
+        if edge.readable || edge.ended {
+            client.mark_readable(edge.ended);
         }
         if client.is_opening() {
             self.opening.push(id);
-        } else if client.is_blocked() && (event.is_writable() || event.is_error()) {
+        } else if client.is_blocked() && (edge.writable || edge.failed) {
             self.writable.push(id);
         }
         self.enlist(id);
@@ -127,15 +125,16 @@ impl Reactor {
         dialled.generation = dialled.generation.checked_add(1).unwrap_or(1);
         let index = u32::try_from(dialled.clients.vacant_key()).expect("descriptors are fewer than 2^31");
         let id = ConnId::dialled(index, dialled.generation);
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        self.poll.registry().register(&mut socket, Token(id.to_bits() as usize), interest)?;
+        self.port.watch(&mut socket, id)?;
         let (request, handshake) = ask(dial);
         let deadline_ms = now_ms + self.config.handshake_timeout_ms;
         dialled.clients.insert(Client::new(id, socket, request, handshake, deadline_ms));
         dialled.wheel.insert(deadline_ms, id);
         Ok(id)
     }
+}
 
+impl<P: Port> Reactor<P> {
     /// Reads one dialled connection that has something to read, once, and returns its name; the messages are in `inbox`
     /// then. To be called after [`Reactor::collect`] until there is none.
     pub fn receive(&mut self, inbox: &mut Inbox) -> Option<ConnId> {

@@ -1,10 +1,15 @@
 //! The loop with real sockets on loopback, turned by hand; time is a number here too.
 
+use std::io::{Read, Write};
 use std::net::Ipv4Addr;
 use std::net::TcpStream as Client;
 
+use mio::net::TcpStream;
+use socket2::{Domain, Socket as RawSocket, Type};
+
 use super::*;
 use crate::net::event::CloseReason;
+use crate::net::port::POLL_EVENTS;
 use crate::net::testing::client_frame;
 use crate::net::wheel::TICK_MS;
 
@@ -450,6 +455,6 @@ fn a_connection_costs_no_more_than_its_budget() {
     // A debug build's stream is larger than the descriptor it is.
     let connection = size_of::<Connection<std::os::fd::RawFd>>();
     assert!(connection <= 72, "{connection}");
-    let slot = size_of::<Slot>() - size_of::<Connection<TcpStream>>() + connection;
+    let slot = size_of::<Slot<TcpStream>>() - size_of::<Connection<TcpStream>>() + connection;
     assert!(slot <= 88, "{slot}");
 }

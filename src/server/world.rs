@@ -1,0 +1,241 @@
+//! What is outside of the server: clocks, random bytes, signals, the network, the disk, helper threads.
+//!
+//! Owns: the operating system's, as [`System`]. Must never know: what becomes of it.
+
+use std::{io, net::SocketAddr, path::Path, sync::Arc};
+
+use rustix::{
+    io::Errno,
+    rand::{GetRandomFlags, getrandom},
+};
+use signal_hook::consts::signal::{SIGINT, SIGTERM};
+use signal_hook_mio::v1_0::Signals;
+
+use super::{ServerError, console::Console};
+use crate::{
+    accounts::{Token, control},
+    clock::{Clock, Now},
+    config::{Config, Healthcheck},
+    jobs::{Helpers, Threads},
+    log::{Disk, RealDisk},
+    net::{Port, SystemPort, raise_descriptors},
+    passwords,
+};
+
+/// The key under which the network tells that a helper has done something.
+pub const WAKER: usize = 0;
+/// The key under which the network tells of a signal.
+pub const SIGNALS: usize = 1;
+
+/// How far a server is that ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// It accepts nobody any more.
+    Stopping,
+    /// All is stored, everybody is told.
+    Stopped,
+}
+
+/// Everything that a server does not do by itself. In another world than [`System`] it does the same, and does not notice.
+pub trait World {
+    /// Where logs are kept.
+    type Disk: Disk + Clone;
+    /// Where connections come from.
+    type Port: Port;
+    /// Where slow work is done.
+    type Helpers: Helpers + Clone;
+
+    /// Reads both clocks.
+    fn now(&self) -> Now;
+
+    /// Fills with random bytes.
+    ///
+    /// # Errors
+    /// There are none to be had.
+    fn fill(&mut self, bytes: &mut [u8]) -> io::Result<()>;
+
+    /// The disk.
+    fn disk(&self) -> Self::Disk;
+
+    /// How many files and sockets there may be.
+    fn descriptors(&self) -> usize;
+
+    /// Listens. What comes of helpers and signals is told under [`WAKER`] and [`SIGNALS`].
+    ///
+    /// # Errors
+    /// The address cannot be used, or something is lacking.
+    fn listen(&mut self, address: SocketAddr) -> Result<(Self::Port, Self::Helpers), ServerError>;
+
+    /// Tells where the server is, and its operator what it takes to look after it.
+    ///
+    /// # Errors
+    /// It cannot be written down.
+    fn announce(&mut self, config: &Config, operator: &Token) -> io::Result<()>;
+
+    /// Tells whoever looks after the server how far it is.
+    fn tell(&mut self, stage: Stage);
+
+    /// Takes back what [`World::announce`] has written down.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    fn withdraw(&mut self, data: &Path) -> io::Result<()>;
+
+    /// Whether there was a signal to stop.
+    fn is_told_to_stop(&mut self) -> bool;
+
+    /// Makes of a password what can be kept, as [`passwords::hash`].
+    fn hash(password: &str, salt: [u8; 16]) -> String {
+        passwords::hash(password, salt)
+    }
+
+    /// Whether a password is the one, as [`passwords::verify`].
+    fn verify(password: &str, hash: &str) -> bool {
+        passwords::verify(password, hash)
+    }
+
+    /// `N` random bytes.
+    ///
+    /// # Errors
+    /// There are none to be had.
+    fn bytes<const N: usize>(&mut self) -> io::Result<[u8; N]> {
+        let mut bytes = [0; N];
+        self.fill(&mut bytes).map(|()| bytes)
+    }
+
+    /// A random number.
+    ///
+    /// # Errors
+    /// There is none to be had.
+    fn u64(&mut self) -> io::Result<u64> {
+        self.bytes().map(u64::from_ne_bytes)
+    }
+}
+
+/// The operating system.
+pub struct System {
+    clock: Clock,
+    console: Console,
+    entropy: Entropy,
+    /// From when it listens.
+    signals: Option<Signals>,
+    address: SocketAddr,
+}
+
+impl Default for System {
+    fn default() -> Self {
+        let address = SocketAddr::from(([0; 4], 0));
+        let (clock, console) = (Clock::start(), Console::of_process());
+        Self { clock, console, entropy: Entropy::default(), signals: None, address }
+    }
+}
+
+impl World for System {
+    type Disk = RealDisk;
+    type Port = SystemPort;
+    type Helpers = Threads;
+
+    fn now(&self) -> Now {
+        self.clock.now()
+    }
+
+    fn fill(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        self.entropy.fill(bytes)
+    }
+
+    fn disk(&self) -> RealDisk {
+        RealDisk
+    }
+
+    fn descriptors(&self) -> usize {
+        raise_descriptors()
+    }
+
+    fn listen(&mut self, address: SocketAddr) -> Result<(SystemPort, Threads), ServerError> {
+        let mut port = SystemPort::bind(address).map_err(|source| ServerError::Listen { address, source })?;
+        self.address = port.local_addr();
+        let mut signals = Signals::new([SIGTERM, SIGINT])?;
+        port.register(&mut signals, SIGNALS)?;
+        self.signals = Some(signals);
+        let waker = Arc::new(port.waker(WAKER)?);
+        Ok((port, Threads(waker)))
+    }
+
+    fn announce(&mut self, config: &Config, operator: &Token) -> io::Result<()> {
+        let local = Healthcheck { port: self.address.port(), bind: config.bind }.address();
+        control::write(&config.data, local, operator.reveal())?;
+        self.console.greet(self.address, &config.data);
+        Ok(())
+    }
+
+    fn tell(&mut self, stage: Stage) {
+        match stage {
+            Stage::Stopping => self.console.stopping(),
+            Stage::Stopped => self.console.stopped(),
+        }
+    }
+
+    fn withdraw(&mut self, data: &Path) -> io::Result<()> {
+        control::remove(data)
+    }
+
+    fn is_told_to_stop(&mut self) -> bool {
+        self.signals.as_mut().is_some_and(|signals| signals.pending().next().is_some())
+    }
+}
+
+const BUFFER_BYTES: usize = 1024;
+
+/// Random bytes, many at a time: hands every byte out once, and wipes it. One system call serves some fifty connections.
+struct Entropy {
+    bytes: [u8; BUFFER_BYTES],
+    used: usize,
+}
+
+impl Default for Entropy {
+    fn default() -> Self {
+        Self { bytes: [0; BUFFER_BYTES], used: BUFFER_BYTES }
+    }
+}
+
+impl Entropy {
+    /// Fills with bytes that were never given to anybody else; at most [`BUFFER_BYTES`].
+    fn fill(&mut self, out: &mut [u8]) -> io::Result<()> {
+        if self.used + out.len() > BUFFER_BYTES {
+            self.refill()?;
+        }
+        let fresh = &mut self.bytes[self.used..self.used + out.len()];
+        out.copy_from_slice(fresh);
+        fresh.fill(0);
+        self.used += out.len();
+        Ok(())
+    }
+
+    /// The system call itself: it needs no `/dev`, which an empty root does not have.
+    fn refill(&mut self) -> io::Result<()> {
+        let mut filled = 0;
+        while filled < BUFFER_BYTES {
+            match getrandom(&mut self.bytes[filled..], GetRandomFlags::empty()) {
+                Ok(count) => filled += count,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.used = 0;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_bytes_come_twice() {
+        let mut system = System::default();
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..1_000 {
+            assert!(seen.insert(system.bytes::<20>().expect("the system has random bytes")));
+        }
+    }
+}
