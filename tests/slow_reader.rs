@@ -50,6 +50,32 @@ fn a_reader_that_stops_gets_everything_later_and_costs_no_memory() {
 }
 
 #[test]
+fn a_reader_that_missed_who_came_and_went_is_shown_who_is_there() {
+    let server = Server::start(&["--rate", "0", "--grace", "0ms"]);
+    let (mut writer, mut slow) = (server.client("writer"), server.client("slow"));
+    let mut early = server.client("early");
+    early.join("lobby");
+    writer.join("room");
+    slow.join("room");
+    slow.join("lobby");
+    flood(&mut writer, "room", MESSAGES);
+    // Nothing of this fits into what waits for it.
+    server.client("late").join("lobby");
+    early.close();
+    let mut watcher = server.client("watcher");
+    watcher.join("lobby");
+    let in_lobby = |event: &Value| event["type"] == "presence" && event["data"]["room"] == "lobby";
+    let users = |event: &Value| {
+        let users = event["data"]["users"].as_array().expect("users");
+        users.iter().map(|user| user["user"].as_str().expect("a name").to_owned()).collect::<Vec<_>>()
+    };
+    let shown = slow.skip_until(|event| in_lobby(event) && users(event).contains(&"watcher".to_owned()));
+    let mut there = users(&shown);
+    there.sort();
+    assert_eq!(there, ["slow", "watcher"]);
+}
+
+#[test]
 fn a_reader_of_which_nothing_drains_is_closed_with_1013() {
     let server = Server::start(&["--rate", "0", "--write-timeout", "300ms", "--grace", "0ms"]);
     let (mut writer, mut slow) = (server.client("writer"), server.client("slow"));

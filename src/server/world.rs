@@ -11,7 +11,7 @@ use rustix::{
 use signal_hook::consts::signal::{SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
-use super::{ServerError, console::Console};
+use super::{Process, ServerError, console::Console, process, supervisor, supervisor::Supervisor};
 use crate::{
     accounts::{Token, control},
     clock::{Clock, Now},
@@ -47,6 +47,22 @@ pub trait World {
 
     /// Reads both clocks.
     fn now(&self) -> Now;
+
+    /// The monotonic clock alone, in microseconds.
+    fn monotonic_us(&self) -> u64 {
+        self.now().monotonic_us()
+    }
+
+    /// The loop goes round. When it is to do so at the latest, on the monotonic clock in milliseconds; `None` for however
+    /// long.
+    fn tend(&mut self, _now: Now) -> Option<u64> {
+        None
+    }
+
+    /// What is known of the process.
+    fn process(&self) -> Process {
+        Process::default()
+    }
 
     /// Fills with random bytes.
     ///
@@ -116,6 +132,7 @@ pub trait World {
 pub struct System {
     clock: Clock,
     console: Console,
+    supervisor: Supervisor,
     entropy: Entropy,
     /// From when it listens.
     signals: Option<Signals>,
@@ -125,8 +142,8 @@ pub struct System {
 impl Default for System {
     fn default() -> Self {
         let address = SocketAddr::from(([0; 4], 0));
-        let (clock, console) = (Clock::start(), Console::of_process());
-        Self { clock, console, entropy: Entropy::default(), signals: None, address }
+        let (clock, console, supervisor) = (Clock::start(), Console::of_process(), Supervisor::of_process());
+        Self { clock, console, supervisor, entropy: Entropy::default(), signals: None, address }
     }
 }
 
@@ -137,6 +154,18 @@ impl World for System {
 
     fn now(&self) -> Now {
         self.clock.now()
+    }
+
+    fn tend(&mut self, now: Now) -> Option<u64> {
+        self.supervisor.tend(now.monotonic_ms)
+    }
+
+    fn monotonic_us(&self) -> u64 {
+        self.clock.monotonic_us()
+    }
+
+    fn process(&self) -> Process {
+        process::look()
     }
 
     fn fill(&mut self, bytes: &mut [u8]) -> io::Result<()> {
@@ -152,7 +181,11 @@ impl World for System {
     }
 
     fn listen(&mut self, address: SocketAddr) -> Result<(SystemPort, Threads), ServerError> {
-        let mut port = SystemPort::bind(address).map_err(|source| ServerError::Listen { address, source })?;
+        let mut port = match supervisor::listener()? {
+            Some(listener) => SystemPort::listen_on(listener),
+            None => SystemPort::bind(address),
+        }
+        .map_err(|source| ServerError::Listen { address, source })?;
         self.address = port.local_addr();
         let mut signals = Signals::new([SIGTERM, SIGINT])?;
         port.register(&mut signals, SIGNALS)?;
@@ -162,15 +195,19 @@ impl World for System {
     }
 
     fn announce(&mut self, config: &Config, operator: &Token) -> io::Result<()> {
-        let local = Healthcheck { port: self.address.port(), bind: config.bind }.address();
+        let local = Healthcheck { port: self.address.port(), bind: self.address.ip() }.address();
         control::write(&config.data, local, operator.reveal())?;
         self.console.greet(self.address, &config.data);
+        self.supervisor.tell(&format!("READY=1\nSTATUS=Listening on http://{}", self.address));
         Ok(())
     }
 
     fn tell(&mut self, stage: Stage) {
         match stage {
-            Stage::Stopping => self.console.stopping(),
+            Stage::Stopping => {
+                self.console.stopping();
+                self.supervisor.tell("STOPPING=1");
+            }
             Stage::Stopped => self.console.stopped(),
         }
     }
