@@ -51,6 +51,10 @@ fn a_reader_that_stops_gets_everything_later_and_costs_no_memory() {
 
 #[test]
 fn a_reader_that_missed_who_came_and_went_is_shown_who_is_there() {
+    fn users(event: &Value) -> Vec<&str> {
+        let users = event["data"]["users"].as_array().into_iter().flatten();
+        users.filter_map(|user| user["user"].as_str()).collect()
+    }
     let server = Server::start(&["--rate", "0", "--grace", "0ms"]);
     let (mut writer, mut slow) = (server.client("writer"), server.client("slow"));
     let mut early = server.client("early");
@@ -59,19 +63,18 @@ fn a_reader_that_missed_who_came_and_went_is_shown_who_is_there() {
     slow.join("room");
     slow.join("lobby");
     flood(&mut writer, "room", MESSAGES);
-    // Nothing of this fits into what waits for it.
-    server.client("late").join("lobby");
     early.close();
     let mut watcher = server.client("watcher");
     watcher.join("lobby");
-    let in_lobby = |event: &Value| event["type"] == "presence" && event["data"]["room"] == "lobby";
-    let users = |event: &Value| {
-        let users = event["data"]["users"].as_array().expect("users");
-        users.iter().map(|user| user["user"].as_str().expect("a name").to_owned()).collect::<Vec<_>>()
-    };
-    let shown = slow.skip_until(|event| in_lobby(event) && users(event).contains(&"watcher".to_owned()));
+    let mut late = server.client("late");
+    late.join("lobby");
+    watcher.skip_until(|event| users(event).contains(&"late"));
+    late.close();
+    // From here on the room has told everybody what there was to tell.
+    watcher.skip_until(|event| !users(event).is_empty() && !users(event).contains(&"late"));
+    let shown = slow.skip_until(|event| users(event).contains(&"watcher"));
     let mut there = users(&shown);
-    there.sort();
+    there.sort_unstable();
     assert_eq!(there, ["slow", "watcher"]);
 }
 

@@ -349,8 +349,9 @@ fn who_missed_something_is_shown_all_rooms_it_is_subscribed_to() {
     scene.join(alice, "s");
     scene.join(bob, "r");
     let shown = sent(&scene.handle(Input::Missed { client: alice }), alice);
-    let lists: Vec<_> = shown.iter().map(|event| (&event["data"]["room"], &event["data"]["count"])).collect();
-    assert_eq!(lists, [(&json!("r"), &json!(2)), (&json!("s"), &json!(1))]);
+    let lists: Vec<_> =
+        shown.iter().map(|event| (event["data"]["room"].as_str(), event["data"]["count"].as_u64())).collect();
+    assert_eq!(lists, [(Some("r"), Some(2)), (Some("s"), Some(1))]);
 }
 
 #[test]
