@@ -102,6 +102,13 @@ impl Server {
         Server::run(command(data, flags), data)
     }
 
+    /// A server with these variables in its environment.
+    pub fn with_variables(data: &Data, flags: &[&str], variables: &[(&str, &str)]) -> Server {
+        let mut server = command(data, flags);
+        server.envs(variables.iter().copied());
+        Server::run(server, data)
+    }
+
     /// A server that may have so many descriptors only.
     pub fn with_descriptors(data: &Data, count: u32) -> Server {
         let server = command(data, &[]);
