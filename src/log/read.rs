@@ -356,3 +356,55 @@ impl ReadBuffer {
         self.next >= until || self.skip_to(until, known)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What was read from `first` on: records of a byte each but for those of `gap`, through `last`.
+    fn read(first: u64, gap: Option<(u64, u64)>, last: u64) -> ReadBuffer {
+        let mut buffer = ReadBuffer { next: last + 1, gap, ..ReadBuffer::default() };
+        for sequence in (first..=last).filter(|sequence| gap.is_none_or(|(from, to)| !(from..=to).contains(sequence))) {
+            let at = buffer.bytes.len();
+            buffer.bytes.push(b'x');
+            buffer.spans.push((sequence, at..at + 1));
+            buffer.payload_bytes += 1;
+        }
+        buffer
+    }
+
+    /// The records, the gap and where to go on.
+    fn told(buffer: &ReadBuffer) -> (Vec<u64>, Option<(u64, u64)>, u64) {
+        assert_eq!(buffer.payload_bytes(), buffer.records().len());
+        (buffer.records().map(|(sequence, _)| sequence).collect(), buffer.gap, buffer.next)
+    }
+
+    #[test]
+    fn nothing_beyond_the_end_is_left_neither_records_nor_gap() {
+        for (gap, last, expected) in [
+            (None, 5, (vec![3, 4, 5], None, 6)),
+            (None, 9, (vec![3, 4, 5, 6, 7, 8], None, 9)),
+            (Some((4, 5)), 7, (vec![3, 6, 7], Some((4, 5)), 8)),
+            (Some((4, 5)), 4, (vec![3], Some((4, 4)), 5)),
+            (Some((4, 5)), 3, (vec![3], None, 4)),
+            (Some((3, 8)), 6, (vec![], Some((3, 6)), 7)),
+        ] {
+            let mut buffer = read(3, gap, 8);
+            buffer.end_at(last);
+            assert_eq!(told(&buffer), expected, "{gap:?} up to {last}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_more_there_is_one_gap_with_what_is_lost_right_behind_it() {
+        for (gap, expected) in [
+            (None, (vec![4, 5, 6, 7, 8], Some((1, 3)), 9)),
+            (Some((4, 6)), (vec![7, 8], Some((1, 6)), 9)),
+            (Some((6, 7)), (vec![4, 5], Some((1, 3)), 6)),
+        ] {
+            let mut buffer = read(4, gap, 8);
+            buffer.lacks(1, 4);
+            assert_eq!(told(&buffer), expected, "{gap:?}");
+        }
+    }
+}
