@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use common::raw::Raw;
 use common::rest::eventually;
-use common::{Client, Data, Server};
+use common::{Client, Data, PATIENCE, Server};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use serde_json::json;
 
@@ -60,6 +60,7 @@ fn without_a_descriptor_nobody_is_stranded_nothing_spins_and_service_returns() {
         assert_eq!(raw.response(false).status, 200, "who waited is served");
     }
     eprintln!("no descriptors: {used} ms of processor time in a second; 50 served {:?} after", released.elapsed());
+    eprintln!("{}", server.turns());
     assert!(released.elapsed() < Duration::from_secs(1), "after {:?}", released.elapsed());
     let output = server.stop();
     assert_eq!(output.matches("cannot accept").count(), 1, "said once: {output}");
@@ -126,7 +127,10 @@ fn a_stopped_process_goes_on_as_if_no_time_had_passed() {
         speaker.ask(json!({"type": "presence", "room": "room"}));
         Some(speaker.drain())
     });
-    clients.iter_mut().for_each(|client| drop(client.drain()));
+    for client in &mut clients {
+        client.drain();
+        client.stream().set_read_timeout(Some(PATIENCE + pause())).expect("a socket");
+    }
     let threads: Vec<_> = clients.into_iter().map(|client| thread::spawn(move || through_the_pause(client))).collect();
     server.signal(rustix::process::Signal::STOP);
     thread::sleep(pause()); // the fault itself

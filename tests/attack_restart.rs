@@ -121,7 +121,7 @@ fn everybody_comes_back_at_once_after_a_restart_and_misses_nothing() {
         position.read_through(&mut client, SAID);
         (position, client)
     });
-    eprintln!("{count} clients resumed in {ROOMS} rooms within {:?}", started.elapsed());
+    eprintln!("{count} clients resumed in {ROOMS} rooms within {:?}; {}", started.elapsed(), server.turns());
     assert_eq!(back.len(), count);
     say_everywhere(&server, 1);
     let back = all(back, |mut position, mut client| {

@@ -100,7 +100,10 @@ fn slow_readers_cost_little_hold_nobody_up_are_dropped_and_lose_nothing() {
     }
     let rate = (HEALTHY as u64 * MESSAGES) as f64 / started.elapsed().as_secs_f64();
     let each = most.saturating_sub(before) / count as u64;
-    eprintln!("{count} slow readers: {each} bytes each, {rate:.0} deliveries/s to {HEALTHY} others");
+    eprintln!(
+        "{count} slow readers: {each} bytes each, {rate:.0} deliveries/s to {HEALTHY} others; {}",
+        server.turns()
+    );
     assert!(each <= SLOW_READER_BYTES_MAX, "{each} bytes for each slow reader");
 
     eventually("the slow are dropped", || (members(&mut writer) == 1 + HEALTHY as u64).then_some(()));
@@ -168,7 +171,10 @@ fn requests_that_never_end_cost_two_kib_each_and_end_after_ten_seconds() {
     let each = server.resident_bytes().saturating_sub(before) / CONNECTIONS as u64;
     assert!(each <= BEFORE_UPGRADE_BYTES_MAX, "{each} bytes for each");
     let took = drip(open, &mut bystander, started);
-    eprintln!("{CONNECTIONS} unfinished requests: {each} bytes each, the last ended after {took:?}");
+    eprintln!(
+        "{CONNECTIONS} unfinished requests: {each} bytes each, the last ended after {took:?}; {}",
+        server.turns()
+    );
     bystander.say("room", "they are gone");
 }
 

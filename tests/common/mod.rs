@@ -160,6 +160,17 @@ impl Server {
         self.rest().with(control["token"].as_str().expect("a token"))
     }
 
+    /// How long the turns of its loop took so far, for people.
+    pub fn turns(&self) -> String {
+        let text = String::from_utf8(self.rest().get("/metrics").body).expect("text");
+        let of = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(&format!("roomlog_turn_seconds{name} ")));
+            line.map_or(0, |number| number.parse::<u64>().expect("a count"))
+        };
+        let (all, short) = (of("_count"), of("_bucket{le=\"0.01\"}"));
+        format!("{all} turns, {} over 10 ms, {} over 25 ms", all - short, all - of("_bucket{le=\"0.025\"}"))
+    }
+
     /// The data folder of a server that has its own.
     pub fn data(&self) -> &Data {
         self.data.as_ref().expect("a server made by start")

@@ -22,6 +22,9 @@ use super::trace::Trace;
 
 pub type Shared = Rc<RefCell<Core>>;
 
+/// The farthest that the wall clock jumps.
+const TEN_YEARS_MS: u64 = 10 * 365 * 24 * 3_600 * 1_000;
+
 /// What is to happen at some time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -130,7 +133,7 @@ impl Core {
     }
 
     pub fn unix_ms(&self) -> u64 {
-        (1_790_000_000_000 + (self.now_us / 1_000) as i64 + self.wall_jump_ms) as u64
+        u64::try_from(1_790_000_000_000 + (self.now_us / 1_000) as i64 + self.wall_jump_ms).unwrap_or(0)
     }
 
     pub fn at(&mut self, time_us: u64, event: Event) {
@@ -396,7 +399,9 @@ impl Core {
                 let wait_us = self.dice.within(200_000, 4_000_000);
                 self.after(wait_us, Event::Room);
             }
-            Mishap::ClockJump => self.wall_jump_ms += self.dice.within(0, 20_000_000) as i64 - 10_000_000,
+            Mishap::ClockJump => {
+                self.wall_jump_ms += self.dice.within(0, 2 * TEN_YEARS_MS) as i64 - TEN_YEARS_MS as i64
+            }
         }
     }
 
