@@ -2,7 +2,7 @@
 //! meaning.
 //!
 //! Owns: connections from accept or connect to the last byte, and their deadlines. Must never know: what a message says. It may
-//! import `limits` and nothing else of this crate.
+//! import `limits` and `network`, and nothing else of this crate.
 //!
 //! A server's turn is: [`Reactor::wait`], read the clock, [`Reactor::collect`], handle the events (calling back into
 //! the reactor at will), [`Reactor::flush`]. A program that dials calls [`Reactor::receive`] before the flush, until
@@ -15,6 +15,7 @@ mod config;
 mod connection;
 mod descriptors;
 mod event;
+mod forwarded;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod handshake;
