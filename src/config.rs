@@ -23,6 +23,7 @@ use std::path::PathBuf;
 use ::log::LevelFilter;
 
 use crate::limits;
+use crate::network::Network;
 pub use account::{AccountAction, AccountCommand, PasswordSource, Secret};
 pub use bench::{BENCH, Bench, SIZE_BYTES_MIN};
 pub use chat::{CHAT, ChatOptions, TAIL_MAX};
@@ -34,7 +35,7 @@ use options::{OptionSpec, Outcome, fill, nearest, printable, rows};
 pub use target::Target;
 use values::{
     age, age_text, allow_origin, duration, duration_or_zero, duration_text, folder, fsync, ip, log_level, number, port,
-    positive, size, size_text, word,
+    positive, size, size_text, trust_proxy, word,
 };
 
 /// Shortest duration an option takes, in milliseconds (0 is a word of its own where it is allowed).
@@ -113,6 +114,8 @@ pub struct Config {
     pub address_rate: Option<u32>,
     /// Connections of one address at once; 0 is no bound, `None` follows `rate_per_second`.
     pub connections_per_address: Option<u32>,
+    /// Proxies that tell where requests come from; nobody else is believed.
+    pub trusted_proxies: Vec<Network>,
     /// Whether anybody may make an account.
     pub is_registration_open: bool,
     /// Whether one may take part without an account.
@@ -153,6 +156,7 @@ impl Default for Config {
             account_rate: None,
             address_rate: None,
             connections_per_address: None,
+            trusted_proxies: Vec::new(),
             is_registration_open: true,
             allows_guests: true,
             token_age_ms: limits::TOKEN_AGE_MS,
@@ -335,6 +339,15 @@ pub static SERVE: &[OptionSpec<Config>] = &[
         show: |c| c.connections_per_address_max().to_string(),
     },
     OptionSpec {
+        flag: "trust-proxy",
+        value_name: "ADDR",
+        env: &["ROOMLOG_TRUST_PROXY"],
+        help: "proxy or network with X-Forwarded-For; repeatable",
+        repeatable: true,
+        set: |c, v| trust_proxy(&mut c.trusted_proxies, v),
+        show: |c| c.trusted_proxies.iter().map(Network::to_string).collect::<Vec<_>>().join(","),
+    },
+    OptionSpec {
         flag: "registration",
         value_name: "open|closed",
         env: &["ROOMLOG_REGISTRATION"],
@@ -465,8 +478,7 @@ static SERVE_COMMAND: CommandSpec = CommandSpec {
     actions: no_actions,
     options: || rows(SERVE, &Config::default()),
     notes: "A TIME reads 500ms, 30s, 5m or 2h; an AGE also 90d; a SIZE 500M or 2G. Each\n\
-            option is also an environment variable, as ROOMLOG_OFFLINE_TIMEOUT=60s (and\n\
-            PORT); a flag beats it.\n",
+            option is also a variable, as ROOMLOG_GRACE=60s (and PORT); a flag beats it.\n",
     parse: serve,
 };
 

@@ -6,6 +6,7 @@
 pub mod few;
 pub mod limits;
 pub mod metrics;
+pub mod network;
 
 pub mod clock;
 pub mod config;

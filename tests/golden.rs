@@ -440,3 +440,21 @@ fn options_of_both_commands_have_the_variable_that_the_readme_promises() {
         assert!(env.contains(&variable.as_str()), "--{flag}: {env:?}");
     }
 }
+
+/// The number behind a word of a configuration file, without its unit.
+fn setting(text: &str, word: &str) -> u64 {
+    let (_, behind) = text.split_once(word).unwrap_or_else(|| panic!("no {word}"));
+    let digits: String = behind.trim_start().chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().unwrap_or_else(|_| panic!("no number behind {word}"))
+}
+
+#[test]
+fn the_recipes_for_proxies_fit_the_bounds_in_force() {
+    let (nginx, caddy) = (read("docs/proxy/nginx.conf"), read("docs/proxy/Caddyfile"));
+    assert!(setting(&nginx, "proxy_read_timeout ") * 1_000 > limits::HEARTBEAT_MS, "longer than any silence");
+    // Whoever closes an idle connection first must not be the server.
+    for idle_s in [setting(&nginx, "\n        keepalive_timeout "), setting(&caddy, "\n\t\t\tkeepalive ")] {
+        assert!(idle_s * 1_000 < limits::HANDSHAKE_TIMEOUT_MS);
+    }
+    assert_eq!(setting(&nginx, "client_max_body_size ") * 1_024, limits::BODY_BYTES_MAX as u64);
+}

@@ -50,6 +50,7 @@ fn every_flag_sets_its_field_and_every_variable_the_same() {
         ("account-rate", "0", |c| c.account_rate = Some(0)),
         ("address-rate", "7", |c| c.address_rate = Some(7)),
         ("connections-per-address", "0", |c| c.connections_per_address = Some(0)),
+        ("trust-proxy", "127.0.0.1", |c| c.trusted_proxies = vec!["127.0.0.1".parse().unwrap()]),
         ("registration", "closed", |c| c.is_registration_open = false),
         ("registration", "open", |c| c.is_registration_open = true),
         ("guests", "no", |c| c.allows_guests = false),
@@ -127,6 +128,18 @@ fn origins_repeat_as_flags_and_are_a_list_in_the_environment() {
 }
 
 #[test]
+fn proxies_repeat_and_are_a_list_wherever_they_are_given() {
+    let three: Vec<Network> = ["127.0.0.1", "10.0.0.0/8", "fd00::/8"].map(|text| text.parse().unwrap()).into();
+    for (line, env) in [
+        ("--trust-proxy 127.0.0.1 --trust-proxy 10.0.0.0/8 --trust-proxy fd00::/8", ""),
+        ("--trust-proxy 127.0.0.1,10.0.0.0/8 --trust-proxy=fd00::/8", ""),
+        ("", "127.0.0.1, ::ffff:10.0.0.0/104, fd00::/8"),
+    ] {
+        assert_eq!(config(line, &[("ROOMLOG_TRUST_PROXY", env)]).trusted_proxies, three, "{line} {env}");
+    }
+}
+
+#[test]
 fn a_refusal_names_the_flag_the_value_and_the_way_out() {
     for (line, words) in [
         ("--heartbeat 30", "--heartbeat: '30' is not a duration: write 30s, 500ms or 5m"),
@@ -167,6 +180,18 @@ fn a_refusal_names_the_flag_the_value_and_the_way_out() {
         (
             "--allow-origin https://",
             "--allow-origin: 'https://' is not an origin: write https://chat.example.org (no path) or *",
+        ),
+        (
+            "--trust-proxy nginx",
+            "--trust-proxy: 'nginx' is no address or network: write 127.0.0.1, 10.0.0.0/8 or fd00::/8",
+        ),
+        (
+            "--trust-proxy 127.0.0.1,",
+            "--trust-proxy: '127.0.0.1,' is no address or network: write 127.0.0.1, 10.0.0.0/8 or fd00::/8",
+        ),
+        (
+            "--trust-proxy 10.0.0.1/8",
+            "--trust-proxy: '10.0.0.1/8' has bits set behind its prefix: write 10.0.0.0/8 or a longer prefix",
         ),
         ("--log-level loud", "--log-level: 'loud' is not a level: write error, warn, info, debug or trace"),
         ("--port", "--port needs a value: --port PORT"),
@@ -242,6 +267,7 @@ fn help_fits_a_screen_and_has_every_option_with_its_default() {
 fn what_an_option_shows_is_what_it_reads() {
     let line = "--port 1 --bind ::1 --data d --fsync 90s --heartbeat 1m --offline-timeout 2m --grace 1500ms \
                 --write-timeout 2h --rate 7 --account-rate 8 --address-rate 0 --connections-per-address 9 \
+                --trust-proxy 127.0.0.1,10.0.0.0/8 \
                 --registration closed --guests no --token-age 20h --max-content 8 --allow-origin http://a --public p --log-level trace";
     let changed = config(line, &[]);
     let shown = SERVE.iter().map(|spec| format!("--{}={}", spec.flag, (spec.show)(&changed)));

@@ -10,6 +10,8 @@ use std::path::PathBuf;
 
 use ::log::LevelFilter;
 
+use crate::network::Network;
+
 use super::{AGE_MS_MAX, DURATION_MS_MAX, DURATION_MS_MIN, Fsync, Origins};
 
 /// A day, in milliseconds.
@@ -167,6 +169,14 @@ pub(super) fn duration_text(ms: u64) -> String {
         _ if ms.is_multiple_of(1_000) => format!("{}s", ms / 1_000),
         _ => format!("{ms}ms"),
     }
+}
+
+/// Adds addresses and networks, one or several with commas between.
+pub(super) fn trust_proxy(networks: &mut Vec<Network>, value: &OsStr) -> Result<(), String> {
+    for item in text(value)?.split(',') {
+        networks.push(item.trim().parse().map_err(|error: crate::network::NetworkError| error.to_string())?);
+    }
+    Ok(())
 }
 
 /// Adds `*`, or an origin as browsers send it (RFC 6454, section 6.2).

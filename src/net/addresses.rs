@@ -60,6 +60,13 @@ impl Addresses {
         }
     }
 
+    /// Counts a connection from elsewhere: takes it from the address with the number `place`, which becomes that of `ip`.
+    pub fn relocate(&mut self, place: &mut u32, ip: IpAddr) {
+        // In this order, so that nothing is forgotten and made again where the two are the same.
+        let from = std::mem::replace(place, self.add(ip));
+        self.remove(from);
+    }
+
     /// The counted address with this number, as a number of its own.
     pub fn bits(&self, place: u32) -> u128 {
         self.entries[place as usize].key.to_bits()

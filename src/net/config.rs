@@ -5,6 +5,7 @@
 #[cfg(doc)]
 use super::event::NetEvent;
 use crate::limits;
+use crate::network::Network;
 
 /// What an operator, or a program with other needs than a chat server, may set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,8 +36,11 @@ pub struct NetConfig {
     pub outbox_high_water_bytes: usize,
     /// Connections at a time; 503 beyond it.
     pub connections_max: usize,
-    /// Connections at a time from one IPv4 address or one /64 of IPv6; 503 beyond it. 0 is no bound.
+    /// Connections at a time from one IPv4 address or one /64 of IPv6; 503 beyond it. 0 is no bound. Those of
+    /// `trusted_proxies` have none.
     pub connections_per_address_max: usize,
+    /// Whose `X-Forwarded-For` is believed: a request from one of them comes from where that says.
+    pub trusted_proxies: Vec<Network>,
 }
 
 impl Default for NetConfig {
@@ -56,6 +60,7 @@ impl Default for NetConfig {
             outbox_high_water_bytes: limits::OUTBOX_HIGH_WATER_BYTES,
             connections_max: u32::MAX as usize,
             connections_per_address_max: 0,
+            trusted_proxies: Vec::new(),
         }
     }
 }

@@ -9,6 +9,7 @@ use std::mem;
 use super::config::NetConfig;
 use super::counters::Counters;
 use super::event::{CloseReason, ConnId, NetEvent};
+use super::forwarded::Proxied;
 use super::http::{self, Progress, Refusal, RequestReader, Response};
 use super::outbox::{Drain, Frame, GATHER_BYTES, Outbox};
 use super::wire::{Decoder, Incoming, Partial};
@@ -69,9 +70,16 @@ pub(super) struct Turn<'a> {
     pub config: &'a NetConfig,
     pub shared: &'a mut Shared,
     pub events: &'a mut Vec<NetEvent>,
+    /// For the connection of a trusted proxy that has no request with the program: where the next one is placed.
+    pub proxied: Option<Proxied<'a>>,
 }
 
 impl Turn<'_> {
+    /// Whether there is a place for where this request comes from.
+    fn admits(&mut self, request: &http::Request) -> bool {
+        self.proxied.as_mut().is_none_or(|proxied| proxied.place(request, self.config))
+    }
+
     fn next_heartbeat_ms(&self) -> u64 {
         let interval_ms = self.config.heartbeat_ms;
         if interval_ms == 0 { u64::MAX } else { self.now_ms + interval_ms }
@@ -209,6 +217,11 @@ impl<S: Socket> Connection<S> {
         matches!(self.phase, Phase::Closed)
     }
 
+    /// Whether no request is with the program, and none will be without another read.
+    pub fn awaits_request(&self) -> bool {
+        matches!(self.phase, Phase::Head(_))
+    }
+
     /// Whether [`Connection::write`] has something to do.
     pub fn wants_write(&self) -> bool {
         !self.blocked && (!self.outbox.is_empty() || matches!(self.phase, Phase::Draining { shut: false, .. }))
@@ -331,6 +344,10 @@ impl<S: Socket> Connection<S> {
         match head.reader.take(input, turn.config.head_bytes_max, turn.config.body_bytes_max) {
             Ok(Progress::Incomplete) => {}
             Ok(Progress::ExpectsContinue) => self.outbox.push(Frame::from_encoded(CONTINUE.to_vec())),
+            Ok(Progress::Complete { request, .. }) if !turn.admits(&request) => {
+                turn.shared.counters.refused += 1;
+                self.refuse(Refusal::Overloaded, turn);
+            }
             Ok(Progress::Complete { request, rest }) => {
                 self.phase = Phase::Answer(Box::new(Answer {
                     keep_alive: request.keeps_alive(),

@@ -113,7 +113,8 @@ impl Request {
         elements.map(<[u8]>::trim_ascii)
     }
 
-    fn header_values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+    /// The values of all headers of that name (in any case), in order, as sent.
+    pub(super) fn header_values(&self, name: &str) -> impl DoubleEndedIterator<Item = &[u8]> {
         self.headers
             .iter()
             .filter(move |(found, _)| self.slice(found).eq_ignore_ascii_case(name.as_bytes()))

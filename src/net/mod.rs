@@ -2,7 +2,7 @@
 //! meaning.
 //!
 //! Owns: connections from accept or connect to the last byte, and their deadlines. Must never know: what a message says. It may
-//! import `limits` and nothing else of this crate.
+//! import `limits` and `network`, and nothing else of this crate.
 //!
 //! A server's turn is: [`Reactor::wait`], read the clock, [`Reactor::collect`], handle the events (calling back into
 //! the reactor at will), [`Reactor::flush`]. A program that dials calls [`Reactor::receive`] before the flush, until
@@ -16,6 +16,7 @@ mod connection;
 mod counters;
 mod descriptors;
 mod event;
+mod forwarded;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod handshake;

@@ -5,6 +5,7 @@
 //! A port reports edges: a socket that is not read to its end is not reported again. So who is to be served is this
 //! loop's own list, and one read per connection and turn keeps it fair.
 
+use std::collections::HashMap;
 use std::io;
 use std::mem;
 use std::net::{IpAddr, SocketAddr};
@@ -19,6 +20,7 @@ use super::config::NetConfig;
 use super::connection::{Connection, Shared, Socket, Turn};
 use super::counters::Counters;
 use super::event::{ConnId, NetEvent};
+use super::forwarded::{Proxied, is_trusted};
 use super::http::{Refusal, Response};
 use super::outbox::Frame;
 use super::port::{Awaited, Edge, Port, SystemPort};
@@ -59,6 +61,9 @@ pub struct Reactor<P: Port = SystemPort> {
     accept_failing: bool,
     slots: Slab<Slot<P::Socket>>,
     addresses: Addresses,
+    /// Connections of trusted proxies, by their slots, with the address of each proxy. While a request is with the program
+    /// such a connection counts as the client's, else as the proxy's.
+    proxied: HashMap<u32, IpAddr>,
     generation: u32,
     shared: Shared,
     /// To be read in the next `collect`.
@@ -142,6 +147,7 @@ impl<P: Port> Reactor<P> {
             accept_failing: false,
             slots: Slab::new(),
             addresses: Addresses::default(),
+            proxied: HashMap::new(),
             generation: 0,
             ready: Vec::new(),
             writable: Vec::new(),
@@ -198,6 +204,7 @@ impl<P: Port> Reactor<P> {
         self.spare = ready;
         for id in mem::take(&mut self.writable) {
             self.drive(id, events, |connection, turn| connection.on_writable(turn));
+            self.give_back(id);
         }
         self.expire(events);
         self.collect_dialled(events);
@@ -212,6 +219,7 @@ impl<P: Port> Reactor<P> {
                 slot.connection.listed.marked = false;
             }
             self.drive(id, events, |connection, turn| connection.write(turn));
+            self.give_back(id);
         }
         self.spare = marked;
         self.flush_dialled();
@@ -220,6 +228,7 @@ impl<P: Port> Reactor<P> {
             // Dropping closes the descriptor, and that takes it out of the poll.
             let slot = self.slots.remove(id.slot());
             self.addresses.remove(slot.address);
+            self.proxied.remove(&(id.slot() as u32));
             debug_assert_eq!(slot.generation, id.generation(), "only finished connections leave their slot");
             self.accept_retry_ms = None;
         }
@@ -350,7 +359,8 @@ impl<P: Port> Reactor<P> {
     }
 
     /// The address that the accepted connection `conn` is counted by: IPv4 as such even if it comes mapped into IPv6, and of
-    /// IPv6 the first half. Known without asking the socket, which forgets it after a reset.
+    /// IPv6 the first half. Of a proxy that is trusted, where the request comes from that it has passed on. Known without
+    /// asking the socket, which forgets it after a reset.
     pub fn peer_ip(&self, conn: ConnId) -> Option<IpAddr> {
         self.slot(conn).map(|slot| self.addresses.ip(slot.address))
     }
@@ -380,8 +390,11 @@ impl<P: Port> Reactor<P> {
         step: impl FnOnce(&mut Connection<P::Socket>, &mut Turn<'_>),
     ) {
         let Some(slot) = get(&mut self.slots, id) else { return };
-        let mut turn = Turn { conn: id, now_ms: self.now_ms, config: &self.config, shared: &mut self.shared, events };
-        step(&mut slot.connection, &mut turn);
+        let proxy = if slot.connection.awaits_request() { self.proxied.get(&(id.slot() as u32)) } else { None };
+        let (place, addresses) = (&mut slot.address, &mut self.addresses);
+        let proxied = proxy.map(|&proxy| Proxied { proxy, place, addresses });
+        let (config, shared) = (&self.config, &mut self.shared);
+        step(&mut slot.connection, &mut Turn { conn: id, now_ms: self.now_ms, config, shared, events, proxied });
         let connection = &mut slot.connection;
         let (wants_read, wants_write) = (connection.wants_read(), connection.wants_write());
         enlist(&mut self.ready, &mut connection.listed.ready, id, wants_read);
@@ -393,6 +406,13 @@ impl<P: Port> Reactor<P> {
             slot.timer_at_ms = deadline_ms;
             self.wheel.insert(deadline_ms, id);
         }
+    }
+
+    /// A proxy's connection that is between two requests is the proxy's own again: it may be kept for another client.
+    fn give_back(&mut self, id: ConnId) {
+        let Some(&proxy) = self.proxied.get(&(id.slot() as u32)) else { return };
+        let Some(slot) = get(&mut self.slots, id).filter(|slot| slot.connection.awaits_request()) else { return };
+        self.addresses.relocate(&mut slot.address, proxy);
     }
 
     fn expire(&mut self, events: &mut Vec<NetEvent>) {
@@ -438,7 +458,8 @@ impl<P: Port> Reactor<P> {
     }
 
     fn admit(&mut self, mut socket: P::Socket, peer: IpAddr) {
-        let excess = self.excess(peer);
+        let is_proxy = is_trusted(peer, &self.config.trusted_proxies);
+        let excess = self.excess(peer, is_proxy);
         self.shared.counters.refused += u64::from(excess > 0);
         if excess > REFUSALS_MAX {
             return;
@@ -454,6 +475,9 @@ impl<P: Port> Reactor<P> {
         let connection = Connection::new(socket, self.now_ms);
         let address = self.addresses.add(peer);
         self.slots.insert(Slot { connection, timer_at_ms: u64::MAX, generation: self.generation, address });
+        if is_proxy {
+            self.proxied.insert(slot, peer);
+        }
         self.call(id, |connection, turn| {
             if excess > 0 {
                 connection.refuse(Refusal::Overloaded, turn);
@@ -462,11 +486,13 @@ impl<P: Port> Reactor<P> {
     }
 
     /// By how many connections one more from `peer` would be too many, of all or of its address. Those that are being
-    /// refused count, so an address that goes on trying takes no more than `REFUSALS_MAX` places of others.
-    fn excess(&self, peer: IpAddr) -> usize {
+    /// refused count, so an address that goes on trying takes no more than `REFUSALS_MAX` places of others. A proxy is
+    /// everybody's, and its clients are bounded once they have said what they want.
+    fn excess(&self, peer: IpAddr, is_proxy: bool) -> usize {
         let of_all = (self.slots.len() + 1).saturating_sub(self.config.connections_max);
         match self.config.connections_per_address_max {
             0 => of_all,
+            _ if is_proxy => of_all,
             bound => of_all.max((self.addresses.count(peer) + 1).saturating_sub(bound)),
         }
     }

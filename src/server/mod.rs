@@ -604,6 +604,7 @@ fn net_config(config: &Config, descriptors: usize) -> NetConfig {
         message_bytes_max: config.message_bytes_max(),
         body_bytes_max: limits::BODY_BYTES_MAX.max(config.message_bytes_max()),
         connections_per_address_max: config.connections_per_address_max() as usize,
+        trusted_proxies: config.trusted_proxies.clone(),
         connections_max: descriptors.saturating_sub(limits::DESCRIPTORS_RESERVED).max(16),
         ..NetConfig::default()
     }

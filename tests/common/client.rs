@@ -41,12 +41,23 @@ impl Client {
 
     /// As [`Client::over`], with an account's token in `Authorization`.
     pub fn with_token(stream: TcpStream, address: SocketAddr, path: &str, token: Option<&str>) -> Client {
+        let value = token.map(|token| format!("Bearer {token}"));
+        let headers: Vec<(&'static str, &str)> = value.iter().map(|value| ("Authorization", value.as_str())).collect();
+        Client::with_headers(stream, address, path, &headers)
+    }
+
+    /// As [`Client::over`], with further headers.
+    pub fn with_headers(
+        stream: TcpStream,
+        address: SocketAddr,
+        path: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Client {
         stream.set_nodelay(true).expect("a TCP socket");
         stream.set_read_timeout(Some(PATIENCE)).expect("a TCP socket");
         let mut request = format!("ws://{address}{path}").into_client_request().expect("a valid address");
-        if let Some(token) = token {
-            let value = format!("Bearer {token}").parse().expect("a header's value");
-            request.headers_mut().insert("Authorization", value);
+        for (name, value) in headers {
+            request.headers_mut().append(*name, value.parse().expect("a header's value"));
         }
         // A history frame is larger than a client's usual bound.
         let config = WebSocketConfig::default().max_frame_size(None).max_message_size(None);

@@ -19,12 +19,13 @@ pub struct Rest {
     pub address: SocketAddr,
     source: Option<Ipv4Addr>,
     token: Option<String>,
+    forwarded: Option<String>,
 }
 
 impl Rest {
     /// For somebody without an account.
     pub fn new(address: SocketAddr) -> Rest {
-        Rest { address, source: None, token: None }
+        Rest { address, source: None, token: None, forwarded: None }
     }
 
     /// The same with a token.
@@ -42,6 +43,11 @@ impl Rest {
         Rest { source: Some(loopback(last_byte)), ..self.clone() }
     }
 
+    /// The same as a proxy passes it on, with this `X-Forwarded-For`.
+    pub fn forwarded_for(&self, list: &str) -> Rest {
+        Rest { forwarded: Some(list.to_owned()), ..self.clone() }
+    }
+
     /// A connection from where requests come.
     pub fn raw(&self) -> Raw {
         Raw::over(match self.source {
@@ -55,6 +61,9 @@ impl Rest {
         let mut text = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n{headers}", self.address);
         if let Some(token) = &self.token {
             text += &format!("Authorization: Bearer {token}\r\n");
+        }
+        if let Some(list) = &self.forwarded {
+            text += &format!("X-Forwarded-For: {list}\r\n");
         }
         match body.map(Value::to_string) {
             Some(body) => {
@@ -130,7 +139,10 @@ impl Rest {
     pub fn device(&self, path: &str) -> Client {
         let stream = self.source.map(|source| connect_from(source, self.address));
         let stream = stream.unwrap_or_else(|| TcpStream::connect(self.address).expect("the server listens"));
-        let mut client = Client::with_token(stream, self.address, path, self.token.as_deref());
+        let token = self.token.as_ref().map(|token| ("Authorization", format!("Bearer {token}")));
+        let forwarded = self.forwarded.as_ref().map(|list| ("X-Forwarded-For", list.clone()));
+        let headers: Vec<_> = token.iter().chain(&forwarded).map(|(name, value)| (*name, value.as_str())).collect();
+        let mut client = Client::with_headers(stream, self.address, path, &headers);
         client.hello = client.expect("connected");
         client
     }

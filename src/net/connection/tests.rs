@@ -64,7 +64,7 @@ impl Rig {
 
     fn step(&mut self, step: impl FnOnce(&mut Connection<ScriptedSocket>, &mut Turn<'_>)) {
         let Rig { connection, shared, config, now_ms, events } = self;
-        step(connection, &mut Turn { conn: ConnId::new(3, 9), now_ms: *now_ms, config, shared, events });
+        step(connection, &mut Turn { conn: ConnId::new(3, 9), now_ms: *now_ms, config, shared, events, proxied: None });
     }
 
     fn read(&mut self) {

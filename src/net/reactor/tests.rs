@@ -67,6 +67,23 @@ impl Rig {
         self.now_ms = now_ms;
     }
 
+    /// The head of the answer that this client gets.
+    fn turn_until_answered(&mut self, client: &mut Client) -> String {
+        client.set_nonblocking(true).unwrap();
+        self.turn_until("answer", |_| client.peek(&mut [0]).is_ok());
+        client.set_nonblocking(false).unwrap();
+        read_head(client)
+    }
+
+    /// A client that has sent this upgrade, which is granted.
+    fn turn_until_upgraded(&mut self, request: &[u8]) -> Client {
+        let mut client = Client::connect(self.reactor.local_addr()).unwrap();
+        client.write_all(request).unwrap();
+        let wanted = self.upgraded.len() + 1;
+        self.turn_until("upgrade", |rig| rig.upgraded.len() == wanted);
+        client
+    }
+
     fn turn_until(&mut self, what: &str, mut done: impl FnMut(&mut Rig) -> bool) {
         while !done(self) {
             let busy_before = self.busy();
@@ -400,6 +417,92 @@ fn an_address_beyond_its_bound_is_told_to_come_back_and_nobody_else_is() {
     drop((refused, clients.pop()));
     rig.turn_until("room", |rig| rig.reactor.open_connections() == 2);
     rig.upgrade(1);
+}
+
+/// An upgrade, or a plain request, as a proxy passes it on.
+fn passed_on(client: &str, is_upgrade: bool) -> Vec<u8> {
+    let request: &[u8] = if is_upgrade { UPGRADE } else { b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" };
+    let head = request.strip_suffix(b"\r\n").unwrap();
+    [head, format!("X-Forwarded-For: {client}\r\n\r\n").as_bytes()].concat()
+}
+
+/// A loop that trusts 127.0.0.1, with two connections an address.
+fn behind_a_proxy() -> Rig {
+    let trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
+    Rig::new(NetConfig { connections_per_address_max: 2, trusted_proxies, ..NetConfig::default() })
+}
+
+#[test]
+fn clients_of_a_proxy_are_bounded_each_and_the_proxy_is_not() {
+    let mut rig = behind_a_proxy();
+    let to = rig.reactor.local_addr();
+    let silent: Vec<Client> = (0..2 * REFUSALS_MAX).map(|_| Client::connect(to).unwrap()).collect();
+    rig.turn_until("connections", |rig| rig.reactor.open_connections() == silent.len());
+    let mut clients = Vec::new();
+    for (address, upgraded) in
+        [("192.0.2.1", 1), ("192.0.2.1", 2), ("192.0.2.2", 3), ("127.0.0.1", 4), ("x", 5), ("x", 6)]
+    {
+        clients.push(Client::connect(to).unwrap());
+        clients.last_mut().unwrap().write_all(&passed_on(address, true)).unwrap();
+        rig.turn_until(address, |rig| rig.upgraded.len() == upgraded);
+    }
+    let ips: Vec<_> = rig.upgraded.iter().map(|conn| rig.reactor.peer_ip(*conn).unwrap().to_string()).collect();
+    assert_eq!(ips, ["192.0.2.1", "192.0.2.1", "192.0.2.2", "127.0.0.1", "127.0.0.1", "127.0.0.1"]);
+    let mut refused = Client::connect(to).unwrap();
+    refused.write_all(&passed_on("192.0.2.1", true)).unwrap();
+    let open = rig.reactor.open_connections();
+    let head = rig.turn_until_answered(&mut refused);
+    assert!(head.starts_with("HTTP/1.1 503 ") && head.contains("\r\nRetry-After: 5\r\n"), "{head}");
+    clients.remove(0);
+    drop(refused);
+    rig.turn_until("room", |rig| rig.reactor.open_connections() == open - 1);
+    rig.turn_until_upgraded(&passed_on("192.0.2.1", true));
+    assert_eq!(rig.reactor.addresses.count([192, 0, 2, 1].into()), 2);
+}
+
+#[test]
+fn a_connection_that_a_proxy_keeps_belongs_to_whom_it_is_used_for() {
+    let mut rig = behind_a_proxy();
+    let mut kept = Client::connect(rig.reactor.local_addr()).unwrap();
+    for (n, address) in ["192.0.2.1", "192.0.2.1", "192.0.2.2"].into_iter().enumerate() {
+        kept.write_all(&passed_on(address, false)).unwrap();
+        rig.turn_until("a request", |rig| rig.asked.len() == n + 1);
+        let conn = rig.asked[n];
+        assert_eq!(rig.reactor.peer_ip(conn), Some(address.parse().unwrap()));
+        rig.reactor.respond(conn, &Response::new(204));
+        assert_eq!(rig.reactor.peer_ip(conn), Some(address.parse().unwrap()), "for what is left to be done about it");
+        assert!(rig.turn_until_answered(&mut kept).starts_with("HTTP/1.1 204 "));
+        assert_eq!(rig.reactor.peer_ip(conn), Some([127, 0, 0, 1].into()));
+        assert_eq!(rig.reactor.addresses.count(address.parse().unwrap()), 0);
+    }
+    // The bound is met on a connection that was good until now, and ends it.
+    let _clients = [
+        rig.turn_until_upgraded(&passed_on("192.0.2.1", true)),
+        rig.turn_until_upgraded(&passed_on("192.0.2.1", true)),
+    ];
+    kept.write_all(&passed_on("192.0.2.1", false)).unwrap();
+    let head = rig.turn_until_answered(&mut kept);
+    assert_eq!(rig.closed(), [CloseReason::HttpDone]);
+    assert!(head.starts_with("HTTP/1.1 503 ") && head.contains("\r\nConnection: close\r\n"), "{head}");
+    drop(kept);
+    rig.turn_until("the end of it", |rig| rig.reactor.open_connections() == 2);
+    assert_eq!((rig.asked.len(), rig.reactor.proxied.len()), (3, 2));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn who_is_no_trusted_proxy_is_bounded_by_its_own_address() {
+    let mut rig = behind_a_proxy();
+    let mut clients = Vec::new();
+    for n in 1..=3_usize {
+        let mut client = connect_from([127, 0, 0, 2], rig.reactor.local_addr());
+        client.write_all(&passed_on(&format!("192.0.2.{n}"), true)).unwrap();
+        rig.turn_until("a connection", |rig| rig.reactor.open_connections() == n && rig.upgraded.len() == n.min(2));
+        clients.push(client);
+    }
+    assert!(rig.turn_until_answered(&mut clients[2]).starts_with("HTTP/1.1 503 "));
+    assert_eq!(rig.reactor.peer_ip(rig.upgraded[0]), Some([127, 0, 0, 2].into()));
+    assert!(rig.reactor.proxied.is_empty());
 }
 
 #[cfg(target_os = "linux")]
