@@ -8,17 +8,20 @@ use rustix::{
     io::Errno,
     rand::{GetRandomFlags, getrandom},
 };
-use signal_hook::consts::signal::{SIGINT, SIGTERM};
+use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
 use super::{ServerError, console::Console};
 use crate::{
-    accounts::{Token, control},
+    accounts::{
+        Token,
+        control::{self, Control},
+    },
     clock::{Clock, Now},
     config::{Config, Healthcheck},
     jobs::{Helpers, Threads},
     log::{Disk, RealDisk},
-    net::{Port, SystemPort, raise_descriptors},
+    net::{Port, SystemPort, Tls, raise_descriptors},
     passwords,
 };
 
@@ -81,7 +84,7 @@ pub trait World {
     /// It cannot be removed.
     fn withdraw(&mut self, data: &Path) -> io::Result<()>;
 
-    /// Whether there was a signal to stop.
+    /// Whether there was a signal to stop. One to read files again is heeded by this.
     fn is_told_to_stop(&mut self) -> bool;
 
     /// Makes of a password what can be kept, as [`passwords::hash`].
@@ -120,13 +123,36 @@ pub struct System {
     /// From when it listens.
     signals: Option<Signals>,
     address: SocketAddr,
+    tls: Option<Tls>,
 }
 
 impl Default for System {
     fn default() -> Self {
         let address = SocketAddr::from(([0; 4], 0));
         let (clock, console) = (Clock::start(), Console::of_process());
-        Self { clock, console, entropy: Entropy::default(), signals: None, address }
+        Self { clock, console, entropy: Entropy::default(), signals: None, address, tls: None }
+    }
+}
+
+impl System {
+    /// The one that a server with this configuration needs.
+    ///
+    /// # Errors
+    /// The certificate or its key cannot be used.
+    pub fn of(config: &Config) -> Result<Self, ServerError> {
+        let tls = config.tls_files().map(|(cert, key)| Tls::load(cert, key)).transpose()?;
+        Ok(Self { tls, ..Self::default() })
+    }
+
+    /// SIGHUP: what was renewed is read again. Without TLS there is nothing of that kind.
+    fn reload(&self) {
+        match self.tls.as_ref().map(Tls::reload) {
+            Some(Ok(())) => log::info!("SIGHUP: the TLS certificate and its key are read again"),
+            Some(Err(error)) => {
+                log::error!("SIGHUP: the TLS certificate in use stays, for the new one is bad: {error}")
+            }
+            None => log::info!("SIGHUP: nothing to read again"),
+        }
     }
 }
 
@@ -152,9 +178,10 @@ impl World for System {
     }
 
     fn listen(&mut self, address: SocketAddr) -> Result<(SystemPort, Threads), ServerError> {
-        let mut port = SystemPort::bind(address).map_err(|source| ServerError::Listen { address, source })?;
+        let port = SystemPort::bind(address).map_err(|source| ServerError::Listen { address, source })?;
+        let mut port = port.with_tls(self.tls.clone());
         self.address = port.local_addr();
-        let mut signals = Signals::new([SIGTERM, SIGINT])?;
+        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
         port.register(&mut signals, SIGNALS)?;
         self.signals = Some(signals);
         let waker = Arc::new(port.waker(WAKER)?);
@@ -163,8 +190,9 @@ impl World for System {
 
     fn announce(&mut self, config: &Config, operator: &Token) -> io::Result<()> {
         let local = Healthcheck { port: self.address.port(), bind: config.bind }.address();
-        control::write(&config.data, local, operator.reveal())?;
-        self.console.greet(self.address, &config.data);
+        let tls = self.tls.is_some();
+        control::write(&config.data, &Control { address: local, tls, token: operator.reveal().to_owned() })?;
+        self.console.greet(if tls { "https" } else { "http" }, self.address, &config.data);
         Ok(())
     }
 
@@ -180,7 +208,13 @@ impl World for System {
     }
 
     fn is_told_to_stop(&mut self) -> bool {
-        self.signals.as_mut().is_some_and(|signals| signals.pending().next().is_some())
+        let signals: Vec<_> = self.signals.iter_mut().flat_map(Signals::pending).collect();
+        // Sent by hand it asks for a reload; sent because the terminal is gone, it is the end.
+        let is_reload = |signal: &i32| *signal == SIGHUP && !self.console.has_hung_up();
+        if signals.iter().any(is_reload) {
+            self.reload();
+        }
+        !signals.iter().all(is_reload)
     }
 }
 
