@@ -11,6 +11,8 @@ mod files;
 mod session;
 #[cfg(feature = "rustls")]
 mod socket;
+#[cfg(all(test, feature = "rustls"))]
+mod tests;
 
 use std::io;
 use std::path::PathBuf;

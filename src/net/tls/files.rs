@@ -76,6 +76,11 @@ impl Tls {
         Ok(())
     }
 
+    #[cfg(test)]
+    pub(super) fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config)
+    }
+
     /// The socket of a connection that was accepted.
     pub(in crate::net) fn wrap(tls: Option<&Tls>, socket: TcpStream) -> SystemSocket {
         let Some(Tls { config, .. }) = tls else { return SystemSocket::Plain(socket) };

@@ -10,6 +10,7 @@
 use std::io;
 use std::mem;
 
+use mio::net::TcpStream;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncodeTlsData, EncryptError, InsufficientSizeError, UnbufferedStatus,
@@ -29,7 +30,7 @@ const PLAIN_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nC
 ///
 /// Invariants: `sent` is at most the length of `outgoing`, and both are 0 when all is sent; `incoming` is shorter than a
 /// record, or the beginning of a message of the handshake.
-pub struct Session<S = mio::net::TcpStream> {
+pub struct Session<S: Socket = TcpStream> {
     socket: S,
     tls: UnbufferedServerConnection,
     /// What has come of a record that is not whole.
@@ -72,6 +73,12 @@ impl<S: Socket> Session<S> {
 
     pub(super) fn socket_mut(&mut self) -> &mut S {
         &mut self.socket
+    }
+
+    /// Memory beyond the session itself.
+    #[cfg(test)]
+    pub(super) fn buffer_bytes(&self) -> usize {
+        self.incoming.capacity() + self.outgoing.capacity()
     }
 
     /// Bytes that `write` has taken, and that are not sent.
@@ -255,6 +262,15 @@ impl<S: Socket> Session<S> {
             let _ = self.flush();
         }
         self.socket.shutdown_write()
+    }
+}
+
+impl<S: Socket> Drop for Session<S> {
+    /// Announces an end before which everything was sent; of any other the peer has to be able to tell that it is none.
+    fn drop(&mut self) {
+        if self.unsent_bytes() == 0 && !self.notified && !self.tls.is_handshaking() && self.notify().is_ok() {
+            let _ = self.flush();
+        }
     }
 }
 
