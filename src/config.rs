@@ -208,7 +208,7 @@ impl Healthcheck {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Invocation {
     /// `roomlog` or `roomlog serve`.
-    Serve(Config),
+    Serve(Box<Config>),
     /// `roomlog healthcheck`.
     Healthcheck(Healthcheck),
     /// `roomlog log`.
@@ -570,7 +570,7 @@ fn serve(parser: &mut lexopt::Parser, env: Environment<'_>) -> Result<Invocation
         Outcome::Version => Ok(Invocation::Version),
         Outcome::Filled { origins } => {
             check_relations(&config, &origins)?;
-            Ok(Invocation::Serve(config))
+            Ok(Invocation::Serve(Box::new(config)))
         }
     }
 }

@@ -12,7 +12,7 @@ fn parse(line: &str, env: &[(&str, &str)]) -> Result<Invocation, UsageError> {
 
 fn config(line: &str, env: &[(&str, &str)]) -> Config {
     match parse(line, env) {
-        Ok(Invocation::Serve(config)) => config,
+        Ok(Invocation::Serve(config)) => *config,
         other => panic!("{line:?} {env:?}: {other:?}"),
     }
 }

@@ -63,9 +63,10 @@ impl<S: Read + Write> Client<S> {
     pub fn upgraded(stream: S, request: Request) -> Client<S> {
         // A history frame is larger than a client's usual bound.
         let config = WebSocketConfig::default().max_frame_size(None).max_message_size(None);
-        let (socket, _) =
-            tungstenite::client::client_with_config(request, stream, Some(config)).ok().expect("an upgrade");
-        Client { socket, hello: Value::Null, reason: String::new(), commands: 0 }
+        match tungstenite::client::client_with_config(request, stream, Some(config)) {
+            Ok((socket, _)) => Client { socket, hello: Value::Null, reason: String::new(), commands: 0 },
+            Err(error) => panic!("no upgrade: {error}"),
+        }
     }
 
     /// The name it goes by.
