@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use common::client::sequences;
 use common::raw::{Raw, upgrade_head};
 use common::{Client, Data, PATIENCE, Server, command, operator_command, outcome};
+use rustix::net::{SendFlags, send};
 use rustix::process::Signal;
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use rustls::version::{TLS12, TLS13};
@@ -363,6 +364,26 @@ fn a_handshake_that_does_not_end_does_not_stay() {
     read_to_end(&mut finished);
     let took = started.elapsed();
     assert!(took > HANDSHAKE_TIMEOUT / 2 && took < HANDSHAKE_TIMEOUT * 2, "{took:?}");
+}
+
+#[test]
+fn who_goes_right_after_the_handshake_is_not_waited_for() {
+    let site = Site::start(&[]);
+    let mut client = site.tls();
+    client.conn.write_tls(&mut client.sock).expect("it is taken");
+    while client.conn.is_handshaking() {
+        client.conn.read_tls(&mut client.sock).expect("the server answers");
+        client.conn.process_new_packets().expect("a good answer");
+    }
+    // The last message of the handshake and the end, in one segment.
+    let mut last = Vec::new();
+    client.conn.write_tls(&mut last).expect("into memory");
+    send(&client.sock, &last, SendFlags::MORE).expect("it is taken");
+    client.sock.shutdown(Shutdown::Write).expect("it is open");
+    let started = Instant::now();
+    let mut rest = Vec::new();
+    let _ = client.sock.read_to_end(&mut rest);
+    assert!(started.elapsed() < HANDSHAKE_TIMEOUT / 2, "the server has seen the end");
 }
 
 #[test]

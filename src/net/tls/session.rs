@@ -94,8 +94,8 @@ impl<S: Socket> Session<S> {
         mem::take(&mut self.is_early)
     }
 
-    /// Reads once, and decrypts all records that are whole then. `Interrupted` if there may be more, but nothing that could
-    /// be given; `UnexpectedEof` at an end that the peer has not announced, which somebody else may have made.
+    /// Reads once, and decrypts all records that are whole then. `Interrupted` if none of them was for the reader: there may
+    /// be more, if only the end, of which no edge tells again. `UnexpectedEof` at an end that the peer has not announced, which somebody else may have made.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.ended {
             return Ok(0);
@@ -120,7 +120,6 @@ impl<S: Socket> Session<S> {
         self.incoming = buffer[rest..end].to_vec();
         match written {
             0 if self.ended => Ok(0),
-            0 if self.emptied => Err(io::ErrorKind::WouldBlock.into()),
             0 => Err(io::ErrorKind::Interrupted.into()),
             count => Ok(count),
         }

@@ -44,7 +44,7 @@ impl Rig {
     fn greeted() -> Rig {
         let mut rig = Rig::new();
         while rig.client.is_handshaking() || rig.client.wants_write() {
-            assert_eq!(rig.receive().expect_err("only the handshake").kind(), ErrorKind::WouldBlock);
+            assert_eq!(rig.receive().expect_err("only the handshake").kind(), ErrorKind::Interrupted);
             rig.session.flush().expect("the socket takes all");
             rig.hear();
         }
@@ -176,5 +176,17 @@ fn a_session_at_rest_holds_no_buffers() {
         assert_eq!(rig.receive().expect("it is read"), 30_000);
         rig.session.write(&[2; 30_000]).expect("it is taken");
         assert_eq!(rig.session.buffer_bytes(), 0);
+    }
+}
+
+#[test]
+fn keys_that_are_changed_amid_it_change_nothing() {
+    let mut rig = Rig::greeted();
+    for round in 0..5u8 {
+        rig.client.refresh_traffic_keys().expect("the handshake is over");
+        rig.client.writer().write_all(&[round; 300]).expect("it is taken");
+        assert_eq!(rig.receive().expect("it is read"), 300);
+        assert_eq!(rig.session.write(&[round; 200]).expect("it is taken"), 200);
+        assert_eq!(rig.hear(), [round; 200]);
     }
 }
