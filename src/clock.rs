@@ -50,6 +50,12 @@ impl Clock {
         let fraction_us = (monotonic.subsec_micros() % 1_000) as u16;
         Now { monotonic_ms: millis(monotonic), unix_ms: millis(unix), fraction_us }
     }
+
+    /// Reads the monotonic clock alone, in microseconds.
+    #[must_use]
+    pub fn monotonic_us(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
 }
 
 fn millis(duration: std::time::Duration) -> u64 {

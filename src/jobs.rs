@@ -108,7 +108,8 @@ type Tagged<D> = (u8, SyncBatch<D>);
 /// A helper that makes batches durable and wakes the loop when one is done.
 pub struct Jobs<D: Disk, H: Helpers> {
     helper: H::Helper<Tagged<D>, (u8, SyncOutcome)>,
-    in_flight: usize,
+    /// When those that are under way were handed over, in microseconds.
+    since_us: VecDeque<u64>,
 }
 
 impl<D: Disk, H: Helpers> Jobs<D, H> {
@@ -118,23 +119,23 @@ impl<D: Disk, H: Helpers> Jobs<D, H> {
     /// The operating system has no thread to give.
     pub fn start(helpers: &H) -> io::Result<Self> {
         let helper = helpers.start("jobs", |(tag, batch): Tagged<D>| (tag, batch.run()))?;
-        Ok(Self { helper, in_flight: 0 })
+        Ok(Self { helper, since_us: VecDeque::new() })
     }
 
-    /// Hands a batch over. `tag` says whose it is, and comes back with the outcome.
+    /// Hands a batch over at `now_us`. `tag` says whose it is, and comes back with the outcome.
     ///
     /// # Panics
     /// The helper died, which is a bug: nothing could be made durable any more.
-    pub fn submit(&mut self, tag: u8, batch: SyncBatch<D>) {
-        self.in_flight += 1;
+    pub fn submit(&mut self, tag: u8, batch: SyncBatch<D>, now_us: u64) {
+        self.since_us.push_back(now_us);
         self.helper.submit((tag, batch));
     }
 
-    /// The outcome of a batch that is done, if there is one, with its tag.
-    pub fn try_take(&mut self) -> Option<(u8, SyncOutcome)> {
-        let outcome = self.helper.try_take()?;
-        self.in_flight -= 1;
-        Some(outcome)
+    /// The outcome of a batch that is done, if there is one, with its tag and when it was handed over.
+    pub fn try_take(&mut self) -> Option<(u8, SyncOutcome, u64)> {
+        let (tag, outcome) = self.helper.try_take()?;
+        let since_us = self.since_us.pop_front().expect("an outcome belongs to a batch that was handed over");
+        Some((tag, outcome, since_us))
     }
 
     /// Waits for the outcome of a batch that is under way; `None` if none is.
@@ -142,7 +143,7 @@ impl<D: Disk, H: Helpers> Jobs<D, H> {
     /// # Panics
     /// The helper died, which is a bug.
     pub fn wait(&mut self) -> Option<(u8, SyncOutcome)> {
-        self.in_flight = self.in_flight.checked_sub(1)?;
+        self.since_us.pop_front()?;
         Some(self.helper.take())
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod few;
 pub mod limits;
+pub mod metrics;
 
 pub mod clock;
 pub mod config;

@@ -25,6 +25,10 @@ pub const OFFLINE_TIMEOUT_MS: u64 = 60_000;
 pub const GRACE_MS: u64 = 10_000;
 /// Time a graceful shutdown may take from the signal to the exit, in milliseconds.
 pub const SHUTDOWN_MS: u64 = 4_000;
+/// Connections that an ending server closes in a millisecond, so that their clients do not come back all at once ...
+pub const DRAIN_PER_MS: u64 = 5;
+/// ... unless that took longer than this, in milliseconds.
+pub const DRAIN_MS_MAX: u64 = 2_000;
 
 /// Bytes queued for one connection below which it is given more of its rooms.
 pub const OUTBOX_LOW_WATER_BYTES: usize = 16 * 1024;

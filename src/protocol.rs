@@ -18,7 +18,7 @@ pub use event::{
 };
 pub use wish::Wish;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// The WebSocket subprotocol that is selected when a client offers it.
 pub const SUBPROTOCOL: &str = "roomlog.v1";
@@ -30,8 +30,7 @@ pub const DEFAULT_ROOM: &str = "general";
 pub const SYSTEM_USER: &str = "system";
 
 /// Why a command was refused; the `code` of an `error` event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorCode {
     /// The frame is not a JSON object of the protocol's form.
     BadRequest,
@@ -69,6 +68,61 @@ pub enum ErrorCode {
     Banned,
     /// The room's log cannot be written or read at the moment; nothing was stored.
     StorageUnavailable,
+}
+
+impl ErrorCode {
+    /// All of them, each at the place that it is as a number.
+    pub const ALL: [ErrorCode; 18] = [
+        ErrorCode::BadRequest,
+        ErrorCode::UnknownType,
+        ErrorCode::BadRoom,
+        ErrorCode::BadName,
+        ErrorCode::NameTaken,
+        ErrorCode::BadSession,
+        ErrorCode::BadToken,
+        ErrorCode::Empty,
+        ErrorCode::TooLong,
+        ErrorCode::TooManyRooms,
+        ErrorCode::NotSubscribed,
+        ErrorCode::RateLimited,
+        ErrorCode::NonceConflict,
+        ErrorCode::NoSuchUser,
+        ErrorCode::NoSuchMessage,
+        ErrorCode::Forbidden,
+        ErrorCode::Banned,
+        ErrorCode::StorageUnavailable,
+    ];
+
+    /// As it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ErrorCode::BadRequest => "bad_request",
+            ErrorCode::UnknownType => "unknown_type",
+            ErrorCode::BadRoom => "bad_room",
+            ErrorCode::BadName => "bad_name",
+            ErrorCode::NameTaken => "name_taken",
+            ErrorCode::BadSession => "bad_session",
+            ErrorCode::BadToken => "bad_token",
+            ErrorCode::Empty => "empty",
+            ErrorCode::TooLong => "too_long",
+            ErrorCode::TooManyRooms => "too_many_rooms",
+            ErrorCode::NotSubscribed => "not_subscribed",
+            ErrorCode::RateLimited => "rate_limited",
+            ErrorCode::NonceConflict => "nonce_conflict",
+            ErrorCode::NoSuchUser => "no_such_user",
+            ErrorCode::NoSuchMessage => "no_such_message",
+            ErrorCode::Forbidden => "forbidden",
+            ErrorCode::Banned => "banned",
+            ErrorCode::StorageUnavailable => "storage_unavailable",
+        }
+    }
+}
+
+impl Serialize for ErrorCode {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
 }
 
 /// WebSocket close codes (RFC 6455 section 7.4, and the protocol's own).

@@ -50,6 +50,35 @@ fn a_reader_that_stops_gets_everything_later_and_costs_no_memory() {
 }
 
 #[test]
+fn a_reader_that_missed_who_came_and_went_is_shown_who_is_there() {
+    fn users(event: &Value) -> Vec<&str> {
+        let users = event["data"]["users"].as_array().into_iter().flatten();
+        users.filter_map(|user| user["user"].as_str()).collect()
+    }
+    let server = Server::start(&["--rate", "0", "--grace", "0ms"]);
+    let (mut writer, mut slow) = (server.client("writer"), server.client("slow"));
+    let mut early = server.client("early");
+    early.join("lobby");
+    writer.join("room");
+    slow.join("room");
+    slow.join("lobby");
+    flood(&mut writer, "room", MESSAGES);
+    early.close();
+    let mut watcher = server.client("watcher");
+    watcher.join("lobby");
+    let mut late = server.client("late");
+    late.join("lobby");
+    watcher.skip_until(|event| users(event).contains(&"late"));
+    late.close();
+    // From here on the room has told everybody what there was to tell.
+    watcher.skip_until(|event| !users(event).is_empty() && !users(event).contains(&"late"));
+    let shown = slow.skip_until(|event| users(event).contains(&"watcher"));
+    let mut there = users(&shown);
+    there.sort_unstable();
+    assert_eq!(there, ["slow", "watcher"]);
+}
+
+#[test]
 fn a_reader_of_which_nothing_drains_is_closed_with_1013() {
     let server = Server::start(&["--rate", "0", "--write-timeout", "300ms", "--grace", "0ms"]);
     let (mut writer, mut slow) = (server.client("writer"), server.client("slow"));

@@ -15,6 +15,7 @@ use source::{code, functions, line, paths, without_tests, words};
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("few", &[]),
     ("limits", &[]),
+    ("metrics", &[]),
     ("clock", &[]),
     ("config", &["limits"]),
     ("protocol", &["limits"]),
@@ -48,6 +49,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "server",
         &[
             "limits",
+            "metrics",
             "clock",
             "config",
             "protocol",

@@ -168,6 +168,11 @@ pub enum Input<'a> {
         /// The frame's JSON.
         json: &'a [u8],
     },
+    /// A client was not shown something ephemeral, and can be shown again.
+    Missed {
+        /// Who.
+        client: ClientKey,
+    },
     /// Appends of a room reached the log, or were refused: the room may be given up when nobody is in it.
     Settled {
         /// The room.

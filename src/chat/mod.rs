@@ -32,6 +32,7 @@ use self::{allowance::Allowances, clients::Clients, requests::Listener, rooms::R
 use crate::{
     accounts::{Tables, TokenId},
     clock::Now,
+    protocol::ErrorCode,
 };
 
 /// One input's surroundings: when it is, who has accounts, and what it leads to.
@@ -63,6 +64,8 @@ pub struct Chat {
     /// Event streams.
     listeners: HashMap<LinkId, Listener>,
     serial: u64,
+    /// `error` events by code, for metrics.
+    errors: [u64; ErrorCode::ALL.len()],
     /// The latest time of day that was seen: names are taken from then on, though the clock may jump back.
     latest_unix_ms: u64,
 }
@@ -81,6 +84,7 @@ impl Chat {
             logins: HashMap::new(),
             listeners: HashMap::new(),
             serial: 0,
+            errors: [0; ErrorCode::ALL.len()],
             latest_unix_ms: 0,
         }
     }
@@ -102,6 +106,7 @@ impl Chat {
             Input::Hangup { link } => self.hangup(link, step),
             Input::Ended { tokens } => self.end_tokens(tokens, step),
             Input::Told { pair, room, json } => self.tell_both(pair, room, json, step),
+            Input::Missed { client } => self.show_rooms(client, step),
             Input::Settled { room, count } => {
                 self.rooms.get_mut(room).in_flight -= count;
                 self.close_if_unused(room, step);
@@ -123,6 +128,12 @@ impl Chat {
     #[must_use]
     pub fn user_count(&self) -> usize {
         self.users.len()
+    }
+
+    /// How many `error` events with this code were sent.
+    #[must_use]
+    pub fn errors(&self, code: ErrorCode) -> u64 {
+        self.errors[code as usize]
     }
 
     /// Rooms in use, for metrics and tests.

@@ -156,6 +156,12 @@ impl Chat {
         step.push(Effect::Send { client, json: self.presence(room, limits::PRESENCE_USERS_MAX) });
     }
 
+    /// Sends the member lists of all rooms of a client, which may have missed some.
+    pub(super) fn show_rooms(&mut self, client: ClientKey, step: &mut Step<'_>) {
+        let rooms = self.clients.get(client).rooms.iter().filter(|membership| membership.subscribed);
+        rooms.for_each(|membership| self.send_presence(client, membership.room, step));
+    }
+
     /// The members changed: tell them now, or when the last time is a second ago.
     pub(super) fn touch_presence(&mut self, key: RoomKey, except: Option<ClientKey>, step: &mut Step<'_>) {
         let room = self.rooms.get_mut(key);

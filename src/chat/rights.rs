@@ -84,10 +84,11 @@ impl Chat {
         !self.settings.guests && self.account_of(client).is_none()
     }
 
-    pub(super) fn refuse(&self, to: Recipient, refusal: Refusal, step: &mut Step<'_>) {
+    pub(super) fn refuse(&mut self, to: Recipient, refusal: Refusal, step: &mut Step<'_>) {
         let Refusal { code, message, retry_after_ms } = refusal;
         match to {
             Recipient::Client { client, id } => {
+                self.errors[code as usize] += 1;
                 let json = Event::Error { code, message: &message, retry_after_ms }.to_vec(id.as_deref());
                 step.push(Effect::Send { client, json });
             }

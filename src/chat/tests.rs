@@ -342,6 +342,19 @@ fn a_goodbye_needs_no_grace_period() {
 }
 
 #[test]
+fn who_missed_something_is_shown_all_rooms_it_is_subscribed_to() {
+    let mut scene = Scene::new();
+    let (alice, bob) = (scene.named("alice"), scene.named("bob"));
+    scene.join(alice, "r");
+    scene.join(alice, "s");
+    scene.join(bob, "r");
+    let shown = sent(&scene.handle(Input::Missed { client: alice }), alice);
+    let lists: Vec<_> =
+        shown.iter().map(|event| (event["data"]["room"].as_str(), event["data"]["count"].as_u64())).collect();
+    assert_eq!(lists, [(Some("r"), Some(2)), (Some("s"), Some(1))]);
+}
+
+#[test]
 fn rooms_not_joined_again_after_a_resume_are_left() {
     let mut scene = Scene::new();
     let bob = scene.named("bob");

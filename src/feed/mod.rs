@@ -167,6 +167,7 @@ pub struct Feed<D: Disk, T> {
     /// For the present text of a changed message.
     present: ReadBuffer,
     log_events: Vec<LogEvent>,
+    delivered: u64,
 }
 
 impl<D: Disk, T> Feed<D, T> {
@@ -188,6 +189,7 @@ impl<D: Disk, T> Feed<D, T> {
             buffer: ReadBuffer::default(),
             present: ReadBuffer::default(),
             log_events: Vec::new(),
+            delivered: 0,
         }
     }
 
@@ -585,6 +587,7 @@ impl<D: Disk, T> Feed<D, T> {
                     if subscriber.next == batch.first && subscriber.phase == Phase::Live && sink.accepts(subscriber.id)
                     {
                         sink.push(subscriber.id, &batch.frame);
+                        self.delivered += batch.last + 1 - batch.first;
                         subscriber.next = batch.last + 1;
                     }
                 }
@@ -619,6 +622,12 @@ impl<D: Disk, T> Feed<D, T> {
             self.pieces.clear();
         }
         is_behind
+    }
+
+    /// How many messages were handed to subscribers so far: each as often as it was.
+    #[must_use]
+    pub fn delivered(&self) -> u64 {
+        self.delivered
     }
 
     /// The `history` frame that answers a command.

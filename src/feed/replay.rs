@@ -56,7 +56,9 @@ impl<D: Disk, T> Feed<D, T> {
                 if cursor.next > position.head { None } else { self.live_piece(id, log, &position, &mut cursor) }
             }
         };
-        self.rooms[id.index()].as_mut().expect("looked up above").subscribers[place] = cursor;
+        let subscriber = &mut self.rooms[id.index()].as_mut().expect("looked up above").subscribers[place];
+        self.delivered += cursor.next.saturating_sub(subscriber.next);
+        *subscriber = cursor;
         frame
     }
 

@@ -7,6 +7,7 @@ use std::io;
 use std::mem;
 
 use super::config::NetConfig;
+use super::counters::Counters;
 use super::event::{CloseReason, ConnId, NetEvent};
 use super::http::{self, Progress, Refusal, RequestReader, Response};
 use super::outbox::{Drain, Frame, GATHER_BYTES, Outbox};
@@ -63,6 +64,7 @@ pub(super) struct Shared {
     /// Where pongs are put until a read is decoded.
     pongs: Vec<u8>,
     incoming: Vec<Incoming>,
+    pub counters: Counters,
 }
 
 impl Shared {
@@ -73,6 +75,7 @@ impl Shared {
             gather: Vec::with_capacity(GATHER_BYTES),
             pongs: Vec::new(),
             incoming: Vec::new(),
+            counters: Counters::default(),
         }
     }
 }
@@ -325,6 +328,7 @@ impl<S: Socket> Connection<S> {
                 // Less than asked for was all there is; but behind it may wait the end, which makes no new edge.
                 self.readable = !self.socket.has_emptied(count, scratch.len()) || self.read_closed;
                 self.last_seen_ms = turn.now_ms;
+                turn.shared.counters.received_bytes += count as u64;
                 self.take_in(&scratch[..count], turn);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -376,7 +380,10 @@ impl<S: Socket> Connection<S> {
         }
         for item in incoming.drain(..) {
             match item {
-                Incoming::Text(text) => turn.events.push(NetEvent::Text { conn: turn.conn, text }),
+                Incoming::Text(text) => {
+                    turn.shared.counters.texts += 1;
+                    turn.events.push(NetEvent::Text { conn: turn.conn, text });
+                }
                 Incoming::Binary(data) if turn.config.accept_binary => {
                     turn.events.push(NetEvent::Binary { conn: turn.conn, data });
                 }
@@ -450,7 +457,10 @@ impl<S: Socket> Connection<S> {
 
     fn drain(&mut self, was_blocked: bool, turn: &mut Turn<'_>) {
         let is_last = matches!(self.phase, Phase::Draining { .. });
-        match self.outbox.write_to(&mut self.socket, &mut turn.shared.gather, is_last) {
+        let queued = self.outbox.bytes();
+        let drained = self.outbox.write_to(&mut self.socket, &mut turn.shared.gather, is_last);
+        turn.shared.counters.sent_bytes += (queued - self.outbox.bytes()) as u64;
+        match drained {
             Ok(Drain::Emptied) => {
                 if let Phase::Head(head) = &mut self.phase {
                     head.since_ms = turn.now_ms;
@@ -562,6 +572,7 @@ impl<S: Socket> Connection<S> {
             self.respond(&Refusal::UpgradeRequired.response(), turn);
             return;
         };
+        turn.shared.counters.count_response(101);
         self.outbox.push(Frame::from_encoded(http::encode_upgrade(&accept_key, subprotocol)));
         let partial = turn.shared.decoder.partial(mem::take(&mut answer.unread));
         let ending = answer.ending;
@@ -579,6 +590,7 @@ impl<S: Socket> Connection<S> {
         let Phase::Answer(answer) = &mut self.phase else { return };
         let has_body = answer.with_body && response.may_have_body();
         let ending = answer.ending;
+        turn.shared.counters.count_response(response.status());
         self.outbox.push(Frame::from_encoded(response.encode_stream(has_body)));
         if !has_body {
             return self.start_draining(CloseReason::HttpDone, turn);
@@ -598,6 +610,7 @@ impl<S: Socket> Connection<S> {
     /// Answers the request at hand.
     pub fn respond(&mut self, response: &Response, turn: &mut Turn<'_>) {
         let Phase::Answer(answer) = &mut self.phase else { return };
+        turn.shared.counters.count_response(response.status());
         self.outbox.push(Frame::from_encoded(response.encode(answer.with_body, answer.keep_alive)));
         if answer.keep_alive {
             let unread = mem::take(&mut answer.unread);
@@ -640,7 +653,9 @@ impl<S: Socket> Connection<S> {
 
     /// Answers what cannot be served, before the program hears of it.
     pub fn refuse(&mut self, refusal: Refusal, turn: &mut Turn<'_>) {
-        self.outbox.push(Frame::from_encoded(refusal.response().encode(true, false)));
+        let response = refusal.response();
+        turn.shared.counters.count_response(response.status());
+        self.outbox.push(Frame::from_encoded(response.encode(true, false)));
         self.start_draining(CloseReason::HttpDone, turn);
     }
 

@@ -13,6 +13,7 @@ mod alarm;
 mod client;
 mod config;
 mod connection;
+mod counters;
 mod descriptors;
 mod event;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -32,6 +33,7 @@ mod wire;
 
 pub use config::NetConfig;
 pub use connection::Socket;
+pub use counters::Counters;
 pub use descriptors::raise_descriptors;
 pub use event::{CloseReason, ConnId, NetEvent};
 pub use handshake::{Dial, DialError};

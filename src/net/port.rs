@@ -104,11 +104,20 @@ impl SystemPort {
     pub fn bind(addr: SocketAddr) -> io::Result<SystemPort> {
         let socket = RawSocket::new(Domain::for_address(addr), Type::STREAM, None)?;
         socket.set_reuse_address(true)?;
+        socket.bind(&addr.into())?;
+        socket.listen(BACKLOG)?;
+        SystemPort::listen_on(socket.into())
+    }
+
+    /// Takes over a socket that listens already.
+    ///
+    /// # Errors
+    /// It does not, or the process is out of descriptors.
+    pub fn listen_on(listener: std::net::TcpListener) -> io::Result<SystemPort> {
+        let socket = RawSocket::from(listener);
         // Linux hands it on to the sockets that are accepted.
         socket.set_tcp_nodelay(true)?;
         socket.set_nonblocking(true)?;
-        socket.bind(&addr.into())?;
-        socket.listen(BACKLOG)?;
         let mut listener = TcpListener::from_std(socket.into());
         let local_addr = listener.local_addr()?;
         let port = SystemPort::without_listener()?;

@@ -17,6 +17,7 @@ use slab::Slab;
 use super::addresses::Addresses;
 use super::config::NetConfig;
 use super::connection::{Connection, Shared, Socket, Turn};
+use super::counters::Counters;
 use super::event::{ConnId, NetEvent};
 use super::http::{Refusal, Response};
 use super::outbox::Frame;
@@ -301,11 +302,16 @@ impl<P: Port> Reactor<P> {
         self.call(conn, |connection, turn| connection.close(code, reason, turn));
     }
 
-    /// Closes every connection with `code`; those that were only kept open for another request are dropped. Requests
-    /// that the program has may still be answered, for `close_timeout_ms`; no other follows on their connections.
+    /// Closes the accepted connection `conn` with `code`, because the program ends; one that was only kept open for another
+    /// request is dropped. A request that the program has may still be answered, for `close_timeout_ms`; no other follows.
+    pub fn end(&mut self, conn: ConnId, code: u16, reason: &str) {
+        self.call(conn, |connection, turn| connection.end(code, reason, turn));
+    }
+
+    /// As [`Reactor::end`], every connection.
     pub fn close_all(&mut self, code: u16, reason: &str) {
         for conn in self.connections().collect::<Vec<_>>() {
-            self.call(conn, |connection, turn| connection.end(code, reason, turn));
+            self.end(conn, code, reason);
         }
         for conn in self.dialled.iter().flat_map(|dialled| dialled.ids()).collect::<Vec<_>>() {
             self.close(conn, code, reason);
@@ -327,6 +333,20 @@ impl<P: Port> Reactor<P> {
     /// Connections whose sockets are open, those that are closing included.
     pub fn open_connections(&self) -> usize {
         self.slots.len() + self.dialled.as_ref().map_or(0, |dialled| dialled.len())
+    }
+
+    /// What was done so far.
+    pub fn counters(&self) -> Counters {
+        self.shared.counters
+    }
+
+    /// Accepted connections whose sockets are full and who have so much queued that they are given no more. Looks at every
+    /// connection.
+    pub fn slow_readers(&self) -> usize {
+        let low_water = self.config.outbox_low_water_bytes;
+        let is_slow =
+            |connection: &Connection<P::Socket>| connection.is_blocked() && connection.queued_bytes() >= low_water;
+        self.slots.iter().filter(|(_, slot)| is_slow(&slot.connection)).count()
     }
 
     /// The address that the accepted connection `conn` is counted by: IPv4 as such even if it comes mapped into IPv6, and of
@@ -399,6 +419,7 @@ impl<P: Port> Reactor<P> {
             match self.port.accept() {
                 Ok((socket, peer)) => {
                     self.accept_failing = false;
+                    self.shared.counters.accepted += 1;
                     self.admit(socket, peer);
                 }
                 Err(error) => match error.kind() {
@@ -418,6 +439,7 @@ impl<P: Port> Reactor<P> {
 
     fn admit(&mut self, mut socket: P::Socket, peer: IpAddr) {
         let excess = self.excess(peer);
+        self.shared.counters.refused += u64::from(excess > 0);
         if excess > REFUSALS_MAX {
             return;
         }

@@ -146,6 +146,7 @@ impl<W: World> Server<W> {
     }
 
     pub(super) fn deny(&mut self, conn: ConnId, code: ErrorCode, message: &str, retry_after_ms: Option<u64>) {
+        self.meters.count_error(code);
         self.answer(conn, problem::refused(code, message, retry_after_ms));
     }
 

@@ -80,11 +80,16 @@ impl<W: World> Server<W> {
                 let event = Event::announcement(self.feed.name(room), user.as_str(), kind, sequence, serial);
                 self.broadcast(room, None, &event.to_vec(None));
             }
-            Effect::OpenRoom { room, name } => self.feed.open(room_id(room), name, self.world.u64()?, now),
+            Effect::OpenRoom { room, name } => {
+                let entropy = self.world.u64()?;
+                let open = |server: &mut Self| server.feed.open(room_id(room), name, entropy, now);
+                self.timed("opening", room_id(room), open);
+            }
             Effect::CloseRoom { room } => self.feed.close(room_id(room), now),
             Effect::Subscribe { client, id, room, since, epoch } => {
                 let start = start(since, epoch.as_deref(), Start::Recent);
-                self.subscribe(client, id.as_deref(), room_id(room), start);
+                let room = room_id(room);
+                self.timed("joining", room, |server| server.subscribe(client, id.as_deref(), room, start));
             }
             Effect::Unsubscribe { client, room } => {
                 if let Some(conn) = self.links.connection(client) {
@@ -93,11 +98,16 @@ impl<W: World> Server<W> {
             }
             Effect::Follow { link, room, since, epoch } => {
                 let start = start(since, epoch.as_deref(), Start::Head);
-                self.follow(now, ConnId::from_bits(link), room_id(room), start)?;
+                let (conn, room) = (ConnId::from_bits(link), room_id(room));
+                self.timed("following", room, |server| server.follow(now, conn, room, start))?;
             }
-            Effect::History { to, room, range } => self.history(to, room_id(room), range),
+            Effect::History { to, room, range } => {
+                let room = room_id(room);
+                self.timed("history of", room, |server| server.history(to, room, range));
+            }
             Effect::Timer { at_ms, timer } => self.timers.insert(at_ms, timer),
-            Effect::Append { .. } | Effect::Amend { .. } => self.write(now, effect),
+            Effect::Append { .. } => self.write(now, effect),
+            Effect::Amend { room, .. } => self.timed("a change in", room_id(room), |server| server.write(now, effect)),
             Effect::Converse { pair: (account, with) } => {
                 self.submit(now, Change::DirectBegun { account, with }, PeopleTicket::Nobody);
             }
@@ -108,6 +118,15 @@ impl<W: World> Server<W> {
             Effect::Offline { user, why } => log::debug!("{:?} is offline: {why:?}", user.as_str()),
         }
         Ok(())
+    }
+
+    /// Does what may wait for the disk, and remembers how long that took.
+    fn timed<R>(&mut self, what: &str, room: RoomId, step: impl FnOnce(&mut Self) -> R) -> R {
+        let started_us = self.world.monotonic_us();
+        let result = step(self);
+        let took_us = self.world.monotonic_us().saturating_sub(started_us);
+        self.meters.pace.note_step(took_us, || format!("{what} {:?}", self.feed.name(room)));
+        result
     }
 
     /// What goes into a room's log.
@@ -132,6 +151,7 @@ impl<W: World> Server<W> {
     pub(super) fn on_feed(&mut self, now: Now, event: FeedEvent<Ticket>) -> Result<(), ServerError> {
         match event {
             FeedEvent::Stored { ticket, room, sequence, timestamp, duplicate } => {
+                self.meters.stored += u64::from(!duplicate);
                 let epoch = self.feed.epoch_of(room, sequence).expect("a room that stores has a log").to_string();
                 let id = MessageIdentity { epoch: epoch.as_str(), sequence };
                 match &ticket.to {
@@ -206,8 +226,13 @@ impl<W: World> Server<W> {
         let mut sink = Outgoing::new(&mut self.net, &self.streams);
         for subscriber in self.feed.subscribers(room) {
             let is_stream = self.streams.contains(links::connection(subscriber));
-            if Some(subscriber) != except && !is_stream && sink.accepts(subscriber) {
+            if Some(subscriber) == except || is_stream {
+                continue;
+            }
+            if sink.accepts(subscriber) {
                 sink.push(subscriber, &frame);
+            } else {
+                self.missed.note(links::connection(subscriber));
             }
         }
     }
@@ -280,6 +305,7 @@ impl<W: World> Server<W> {
         match to {
             Recipient::Request(link) => self.deny(ConnId::from_bits(*link), code, message, None),
             Recipient::Client { client, id } => {
+                self.meters.count_error(code);
                 let json = Event::Error { code, message, retry_after_ms: None }.to_vec(id.as_deref());
                 self.send(*client, &json);
             }

@@ -6,20 +6,31 @@
 mod api;
 mod backlog;
 mod console;
+mod drain;
 mod effects;
 mod links;
+mod meters;
+mod missed;
+mod pace;
 mod people;
+mod process;
 mod streams;
+mod supervisor;
 mod work;
 mod world;
 
 use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 
+pub use self::meters::Process;
 pub use self::world::{SIGNALS, Stage, System, WAKER, World};
 use self::{
     api::Api,
     backlog::Backlog,
+    drain::Drain,
     links::Links,
+    meters::Meters,
+    missed::Missed,
+    pace::Part,
     people::PeopleTicket,
     streams::Streams,
     work::{Done, Work},
@@ -109,6 +120,9 @@ impl Operator {
 const OF_FEED: u8 = 0;
 const OF_ACCOUNTS: u8 = 1;
 
+/// What connections are told at the end.
+const SHUTTING_DOWN: &str = "The server is shutting down";
+
 /// Serves until SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -159,12 +173,18 @@ pub struct Server<W: World> {
     descriptors: usize,
     links: Links,
     backlog: Backlog,
+    missed: Missed,
     timers: Wheel<Timer>,
     /// The heartbeat of this turn, made when the first connection needs it.
     heartbeat: Option<Frame>,
     /// Cursors that could go on at once: the next turn does not wait.
     is_busy: bool,
     is_stopping: bool,
+    /// From the first turn after that.
+    drain: Option<Drain>,
+    /// When the world wants the loop to have gone round once more, in milliseconds.
+    tend_at_ms: Option<u64>,
+    meters: Meters,
     net_events: Vec<NetEvent>,
     effects: Vec<Effect>,
     feed_events: Vec<FeedEvent<Ticket>>,
@@ -206,10 +226,14 @@ impl<W: World> Server<W> {
             descriptors,
             links: Links::default(),
             backlog: Backlog::default(),
+            missed: Missed::default(),
             timers: Wheel::new(now.monotonic_ms),
             heartbeat: None,
             is_busy: false,
             is_stopping: false,
+            drain: None,
+            tend_at_ms: Some(now.monotonic_ms),
+            meters: Meters::new(now.unix_ms),
             net_events: Vec::new(),
             effects: Vec::new(),
             feed_events: Vec::new(),
@@ -225,26 +249,42 @@ impl<W: World> Server<W> {
     pub fn turn(&mut self) -> Result<bool, ServerError> {
         self.net.wait(self.timeout())?;
         let now = self.world.now();
+        self.meters.pace.begin(now.monotonic_us());
         self.heartbeat = None;
+        self.tend_at_ms = self.world.tend(now);
         let mut events = std::mem::take(&mut self.net_events);
         self.net.collect(now.monotonic_ms, &mut events);
+        self.meters.pace.note_events(events.len());
+        self.end_part(Part::Network);
         for event in events.drain(..) {
             self.on_network(now, event)?;
         }
         self.net_events = events;
         self.work_off(now)?;
+        self.make_up(now)?;
         self.fire_timers(now)?;
         self.end_tokens(now)?;
         // One change may lead to the next, which is to be written in this turn.
         self.tell_changes(now)?;
+        self.end_part(Part::Input);
         // Half of what connections leave is for logs, which give it back as they come.
         let free = self.descriptors.saturating_sub(self.net.open_connections());
         self.feed.set_files_open_max((free / 2).clamp(limits::LOG_FILES_OPEN_MIN, limits::LOG_FILES_OPEN_MAX));
         self.feed.write(now, &mut self.feed_events);
         self.accounts.write(now, &mut self.account_events);
+        self.end_part(Part::Log);
         self.publish(now)?;
+        self.end_part(Part::Publish);
         self.net.flush(now.monotonic_ms, &mut self.net_events);
-        Ok(self.is_stopping)
+        self.end_part(Part::Flush);
+        if let Some(line) = self.meters.pace.finish() {
+            log::warn!("{line}");
+        }
+        if self.is_stopping { self.drain(now) } else { Ok(false) }
+    }
+
+    fn end_part(&mut self, part: Part) {
+        self.meters.pace.end(part, self.world.monotonic_us());
     }
 
     /// Counts what there is. Looks at every connection.
@@ -261,7 +301,7 @@ impl<W: World> Server<W> {
 
     /// How long nothing needs to be done; `None` for as long as nobody says anything.
     fn timeout(&self) -> Option<Duration> {
-        if self.is_busy || self.backlog.is_ready() || !self.net_events.is_empty() {
+        if self.is_busy || self.backlog.is_ready() || self.missed.is_pending() || !self.net_events.is_empty() {
             return Some(Duration::ZERO);
         }
         let now = self.world.now();
@@ -270,6 +310,8 @@ impl<W: World> Server<W> {
             self.timers.next_deadline_ms(),
             self.feed.next_deadline_ms(),
             self.accounts.next_expiry_ms(now),
+            self.drain.as_ref().map(Drain::next_ms),
+            self.tend_at_ms,
         ];
         let next_us = deadlines.into_iter().flatten().min().map(|next_ms| next_ms.saturating_mul(1_000));
         let next_us = [next_us, self.feed.lingers_until_us()].into_iter().flatten().min()?;
@@ -279,11 +321,17 @@ impl<W: World> Server<W> {
     fn on_network(&mut self, now: Now, event: NetEvent) -> Result<(), ServerError> {
         match event {
             NetEvent::Text { conn, text } => self.on_text(now, conn, text)?,
-            NetEvent::Request { conn, request } => self.on_request(now, conn, &request)?,
+            NetEvent::Request { conn, request } => {
+                let started_us = self.world.monotonic_us();
+                self.on_request(now, conn, &request)?;
+                let took_us = self.world.monotonic_us().saturating_sub(started_us);
+                self.meters.pace.note_step(took_us, || format!("{} {:?}", request.method(), request.path()));
+            }
             NetEvent::Closed { conn, reason } => self.on_closed(now, conn, reason)?,
             NetEvent::Drained { conn } => {
                 self.feed.resume(links::subscriber(conn));
                 self.backlog.resume(conn);
+                self.missed.resume(conn);
             }
             NetEvent::HeartbeatDue { conn } if self.streams.contains(conn) => {
                 self.net.push(conn, &streams::heartbeat());
@@ -293,14 +341,16 @@ impl<W: World> Server<W> {
                 self.net.push(conn, frame);
             }
             NetEvent::External { key: WAKER } => {
-                while let Some((whose, outcome)) = self.jobs.try_take() {
+                while let Some((whose, outcome, since_us)) = self.jobs.try_take() {
+                    self.meters.syncs.record(self.world.monotonic_us().saturating_sub(since_us));
                     self.synced(now, whose, outcome);
                 }
                 while let Some((conn, done)) = self.worker.try_take() {
                     self.on_work_done(now, conn, done)?;
                 }
             }
-            NetEvent::External { .. } => self.is_stopping |= self.world.is_told_to_stop(),
+            NetEvent::External { .. } if self.world.is_told_to_stop() => self.be_told_to_stop(),
+            NetEvent::External { .. } => {}
             NetEvent::Control { conn, count } => {
                 if let Some(client) = self.links.client(conn) {
                     self.input(now, Input::Control { client, count })?;
@@ -320,6 +370,10 @@ impl<W: World> Server<W> {
         };
         match self.web.answer(request, health) {
             Answer::Respond(response) => self.net.respond(conn, &response),
+            Answer::Metrics => {
+                let response = self.metrics();
+                self.net.respond(conn, &response);
+            }
             Answer::Upgrade { subprotocol, .. } if self.is_banned(now, conn) => {
                 self.net.upgrade(conn, subprotocol);
                 self.net.close(conn, close::BANNED, "You are banned");
@@ -339,12 +393,27 @@ impl<W: World> Server<W> {
 
     fn on_closed(&mut self, now: Now, conn: ConnId, reason: CloseReason) -> Result<(), ServerError> {
         self.backlog.remove(conn);
+        self.missed.remove(conn);
         self.feed.drop_subscriber(links::subscriber(conn));
         self.drop_exchange(now, conn)?;
+        self.meters.count_closed(reason);
         let Some(client) = self.links.remove(conn) else { return Ok(()) };
         log::debug!("{client} is gone: {reason:?}");
         let goodbye = reason == CloseReason::PeerClosed { code: Some(close::NORMAL) };
         self.input(now, Input::Disconnect { client, goodbye })
+    }
+
+    /// Shows those who have room again who is there: they may have missed who came and went.
+    fn make_up(&mut self, now: Now) -> Result<(), ServerError> {
+        for conn in self.missed.take() {
+            if self.net.queued_bytes(conn) < limits::OUTBOX_LOW_WATER_BYTES {
+                let client = self.links.client(conn).filter(|_| self.missed.made_up(conn));
+                client.map_or(Ok(()), |client| self.input(now, Input::Missed { client }))?;
+            } else if !self.net.is_blocked(conn) {
+                self.missed.retry(conn);
+            }
+        }
+        Ok(())
     }
 
     fn fire_timers(&mut self, now: Now) -> Result<(), ServerError> {
@@ -399,10 +468,10 @@ impl<W: World> Server<W> {
     fn publish(&mut self, now: Now) -> Result<(), ServerError> {
         // What a message belongs to goes first: whose conversation it is in is known when it is acknowledged.
         if let Some(batch) = self.accounts.next_sync(now) {
-            self.jobs.submit(OF_ACCOUNTS, batch);
+            self.jobs.submit(OF_ACCOUNTS, batch, self.world.monotonic_us());
         }
         if let Some(batch) = self.feed.next_sync(now) {
-            self.jobs.submit(OF_FEED, batch);
+            self.jobs.submit(OF_FEED, batch, self.world.monotonic_us());
         }
         self.tell_changes(now)?;
         let mut events = std::mem::take(&mut self.feed_events);
@@ -429,23 +498,46 @@ impl<W: World> Server<W> {
         }
     }
 
+    fn be_told_to_stop(&mut self) {
+        self.is_stopping = true;
+        // Told twice, somebody is in a hurry.
+        self.drain.iter_mut().for_each(Drain::hurry);
+    }
+
+    /// Closes connections, some in each round, while the others go on; what they have said is stored and acknowledged
+    /// before. True when all were closed.
+    fn drain(&mut self, now: Now) -> Result<bool, ServerError> {
+        if self.drain.is_none() {
+            self.world.tell(Stage::Stopping);
+            self.net.stop_accepting();
+            self.feed.end_linger();
+            self.drain = Some(Drain::begin(self.net.connections().collect(), now.monotonic_ms));
+        }
+        let Some(round) = self.drain.as_mut().and_then(|drain| drain.round(now.monotonic_ms)) else { return Ok(false) };
+        self.settle_all(now);
+        self.publish(now)?;
+        for conn in round {
+            self.net.end(conn, close::GOING_AWAY, SHUTTING_DOWN);
+        }
+        self.net.flush(now.monotonic_ms, &mut self.net_events);
+        Ok(self.drain.as_ref().is_some_and(Drain::is_over))
+    }
+
     /// Ends in good order: everything said is stored and acknowledged, everybody is told, the run is marked as clean.
     ///
     /// # Errors
     /// Not all could be made durable.
     pub fn stop(mut self) -> Result<(), ServerError> {
-        self.world.tell(Stage::Stopping);
-        self.net.stop_accepting();
         let started = self.world.now();
-        self.feed.end_linger();
         self.settle_all(started);
         self.publish(started)?;
-        self.net.close_all(close::GOING_AWAY, "The server is shutting down");
+        self.net.close_all(close::GOING_AWAY, SHUTTING_DOWN);
         self.net.flush(started.monotonic_ms, &mut self.net_events);
         // The disk comes before the peers: whoever loses patience with us now loses nothing.
         let result = self.feed.shutdown(started).and(self.accounts.shutdown(started));
         self.world.withdraw(&self.data)?;
-        let deadline_ms = started.monotonic_ms + limits::SHUTDOWN_MS;
+        let began_ms = self.drain.as_ref().map_or(started.monotonic_ms, Drain::began_ms);
+        let deadline_ms = began_ms + limits::SHUTDOWN_MS;
         while self.net.open_connections() > 0 {
             let now = self.world.now();
             self.net_events.clear();

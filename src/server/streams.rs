@@ -21,6 +21,10 @@ impl Streams {
         self.count > 0 && self.bits.get(conn.index() / 64).is_some_and(|bits| bits >> (conn.index() % 64) & 1 == 1)
     }
 
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
     pub fn insert(&mut self, conn: ConnId) {
         if !self.contains(conn) {
             self.bits.resize(self.bits.len().max(conn.index() / 64 + 1), 0);

@@ -11,7 +11,7 @@ use rustix::{
 use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
-use super::{ServerError, console::Console};
+use super::{Process, ServerError, console::Console, process, supervisor, supervisor::Supervisor};
 use crate::{
     accounts::{
         Token,
@@ -50,6 +50,22 @@ pub trait World {
 
     /// Reads both clocks.
     fn now(&self) -> Now;
+
+    /// The monotonic clock alone, in microseconds.
+    fn monotonic_us(&self) -> u64 {
+        self.now().monotonic_us()
+    }
+
+    /// The loop goes round. When it is to do so at the latest, on the monotonic clock in milliseconds; `None` for however
+    /// long.
+    fn tend(&mut self, _now: Now) -> Option<u64> {
+        None
+    }
+
+    /// What is known of the process.
+    fn process(&self) -> Process {
+        Process::default()
+    }
 
     /// Fills with random bytes.
     ///
@@ -119,6 +135,7 @@ pub trait World {
 pub struct System {
     clock: Clock,
     console: Console,
+    supervisor: Supervisor,
     entropy: Entropy,
     /// From when it listens.
     signals: Option<Signals>,
@@ -129,8 +146,8 @@ pub struct System {
 impl Default for System {
     fn default() -> Self {
         let address = SocketAddr::from(([0; 4], 0));
-        let (clock, console) = (Clock::start(), Console::of_process());
-        Self { clock, console, entropy: Entropy::default(), signals: None, address, tls: None }
+        let (clock, console, supervisor) = (Clock::start(), Console::of_process(), Supervisor::of_process());
+        Self { clock, console, supervisor, entropy: Entropy::default(), signals: None, address, tls: None }
     }
 }
 
@@ -165,6 +182,18 @@ impl World for System {
         self.clock.now()
     }
 
+    fn tend(&mut self, now: Now) -> Option<u64> {
+        self.supervisor.tend(now.monotonic_ms)
+    }
+
+    fn monotonic_us(&self) -> u64 {
+        self.clock.monotonic_us()
+    }
+
+    fn process(&self) -> Process {
+        process::look()
+    }
+
     fn fill(&mut self, bytes: &mut [u8]) -> io::Result<()> {
         self.entropy.fill(bytes)
     }
@@ -178,8 +207,12 @@ impl World for System {
     }
 
     fn listen(&mut self, address: SocketAddr) -> Result<(SystemPort, Threads), ServerError> {
-        let port = SystemPort::bind(address).map_err(|source| ServerError::Listen { address, source })?;
-        let mut port = port.with_tls(self.tls.clone());
+        let mut port = match supervisor::listener()? {
+            Some(listener) => SystemPort::listen_on(listener),
+            None => SystemPort::bind(address),
+        }
+        .map_err(|source| ServerError::Listen { address, source })?
+        .with_tls(self.tls.clone());
         self.address = port.local_addr();
         let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
         port.register(&mut signals, SIGNALS)?;
@@ -189,16 +222,21 @@ impl World for System {
     }
 
     fn announce(&mut self, config: &Config, operator: &Token) -> io::Result<()> {
-        let local = Healthcheck { port: self.address.port(), bind: config.bind }.address();
+        let local = Healthcheck { port: self.address.port(), bind: self.address.ip() }.address();
         let tls = self.tls.is_some();
         control::write(&config.data, &Control { address: local, tls, token: operator.reveal().to_owned() })?;
-        self.console.greet(if tls { "https" } else { "http" }, self.address, &config.data);
+        let scheme = if tls { "https" } else { "http" };
+        self.console.greet(scheme, self.address, &config.data);
+        self.supervisor.tell(&format!("READY=1\nSTATUS=Listening on {scheme}://{}", self.address));
         Ok(())
     }
 
     fn tell(&mut self, stage: Stage) {
         match stage {
-            Stage::Stopping => self.console.stopping(),
+            Stage::Stopping => {
+                self.console.stopping();
+                self.supervisor.tell("STOPPING=1");
+            }
             Stage::Stopped => self.console.stopped(),
         }
     }

@@ -40,6 +40,8 @@ pub struct Health {
 pub enum Answer {
     /// Send this.
     Respond(Response),
+    /// Send what there is to measure.
+    Metrics,
     /// Make the connection a WebSocket, and a chat connection with this wish.
     Upgrade {
         /// What its URL asks for.
@@ -79,6 +81,8 @@ impl Web {
         let response = match request.path() {
             "/ws" => text(426, "This is a WebSocket\n").header("Upgrade", "websocket"),
             "/healthz" => only_get(request, |_| healthz(health)),
+            "/metrics" if is_read(request) => return Answer::Metrics,
+            "/metrics" => not_allowed(),
             path => match self.page.find(path) {
                 Some(asset) => only_get(request, |request| asset.response(request)),
                 None => text(404, "Not found\n"),
@@ -121,10 +125,15 @@ fn subprotocol(request: &Request) -> Option<&'static str> {
 }
 
 fn only_get(request: &Request, respond: impl FnOnce(&Request) -> Response) -> Response {
-    match request.method() {
-        "GET" | "HEAD" => respond(request),
-        _ => text(405, "Method not allowed\n").header("Allow", "GET, HEAD"),
-    }
+    if is_read(request) { respond(request) } else { not_allowed() }
+}
+
+fn is_read(request: &Request) -> bool {
+    matches!(request.method(), "GET" | "HEAD")
+}
+
+fn not_allowed() -> Response {
+    text(405, "Method not allowed\n").header("Allow", "GET, HEAD")
 }
 
 /// 503 when messages are refused; damage is something to look into, and no reason to send people elsewhere.

@@ -32,8 +32,7 @@ pub fn problem(status: u16, code: &str, detail: &str) -> Response {
 /// An error of the protocol.
 #[must_use]
 pub fn refused(code: ErrorCode, detail: &str, retry_after_ms: Option<u64>) -> Response {
-    let name = serde_json::to_value(code).expect("a code is a string");
-    encode(status(code), name.as_str().unwrap_or_default(), detail, retry_after_ms)
+    encode(status(code), code.as_str(), detail, retry_after_ms)
 }
 
 /// The answer to who has to wait.

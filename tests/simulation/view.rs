@@ -108,11 +108,14 @@ impl View {
             self.joined_us = now_us;
         }
         (self.is_joined, self.is_dubious, self.is_resumed) = (true, false, false);
-        self.epoch = Some(text(data, "epoch").to_owned());
         self.phase = match since {
-            None if head == 0 => Phase::Live { next: 1 },
+            None if head == 0 => {
+                self.epoch = Some(text(data, "epoch").to_owned());
+                Phase::Live { next: 1 }
+            }
             None => {
                 self.held.clear();
+                self.epoch = None;
                 Phase::Replay { next: None, head, is_first: true }
             }
             Some(since) => {
@@ -159,6 +162,8 @@ impl View {
     }
 
     pub fn on_history(&mut self, data: &Value, messages: &[Value]) -> Result<(), String> {
+        // Not with the ack: what is held belongs to the old epoch until a reset has said from where on not.
+        self.epoch = Some(text(data, "epoch").to_owned());
         let gap_to = data["gap"]["to"].as_u64();
         let Phase::Replay { mut next, head, is_first } = self.phase else {
             return match (self.phase, gap_to) {

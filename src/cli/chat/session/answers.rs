@@ -99,8 +99,9 @@ impl Session {
                 let Some(at) = self.find(&room) else { return };
                 let room = &mut self.rooms[at];
                 let head = data["head"].as_u64().unwrap_or(0);
-                room.epoch = data["epoch"].as_str().map(str::to_owned).or(room.epoch.take());
                 if is_first {
+                    // Later ones come with a history. What one has belongs to the old epoch until that has said from where on not.
+                    room.epoch = data["epoch"].as_str().map(str::to_owned);
                     room.last = Some(head.saturating_sub(room.tail));
                 }
                 // An empty room sends no history on a first join.

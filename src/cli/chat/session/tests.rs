@@ -272,6 +272,12 @@ fn log_that_was_started_over_is_told_and_followed() {
     desk.come_back("ada");
     let join = desk.commands().pop().expect("a join");
     desk.answer("ack", Some(&join["id"]), json!({"room": "ops", "epoch": "e2", "head": 5}));
+    // Lost between ack and history, one still has what belongs to the old epoch.
+    desk.lose(None);
+    desk.come_back("ada");
+    let join = desk.commands().pop().expect("a join");
+    assert_eq!((&join["since"], &join["epoch"]), (&json!(9), &json!("e1")));
+    desk.answer("ack", Some(&join["id"]), json!({"room": "ops", "epoch": "e2", "head": 5}));
     let data = json!({"room": "ops", "messages": [message(5, "bob", "five")], "epoch": "e2", "floor": 1, "head": 5,
         "more": false, "reset": "ahead"});
     desk.answer("history", None, data);
