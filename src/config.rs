@@ -18,7 +18,7 @@ mod values;
 
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ::log::LevelFilter;
 
@@ -35,7 +35,7 @@ use options::{OptionSpec, Outcome, fill, nearest, printable, rows};
 pub use target::Target;
 use values::{
     age, age_text, allow_origin, duration, duration_or_zero, duration_text, folder, fsync, ip, log_level, number, port,
-    positive, size, size_text, trust_proxy, word,
+    positive, size, size_text, tls_file, trust_proxy, word,
 };
 
 /// Shortest duration an option takes, in milliseconds (0 is a word of its own where it is allowed).
@@ -134,6 +134,10 @@ pub struct Config {
     pub retain_bytes: Option<u64>,
     /// Folder to serve the page from instead of the embedded one.
     pub public: Option<PathBuf>,
+    /// File of the TLS certificate; set with `tls_key` or not at all.
+    pub tls_cert: Option<PathBuf>,
+    /// File of its key.
+    pub tls_key: Option<PathBuf>,
     /// Foreign origins whose pages may connect.
     pub allow_origin: Origins,
     /// Time a socket with queued bytes may drain nothing, in milliseconds.
@@ -166,6 +170,8 @@ impl Default for Config {
             retain_messages: None,
             retain_bytes: None,
             public: None,
+            tls_cert: None,
+            tls_key: None,
             allow_origin: Origins::Listed(Vec::new()),
             write_timeout_ms: limits::WRITE_TIMEOUT_MS,
             log_level: LevelFilter::Info,
@@ -206,7 +212,7 @@ impl Healthcheck {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Invocation {
     /// `roomlog` or `roomlog serve`.
-    Serve(Config),
+    Serve(Box<Config>),
     /// `roomlog healthcheck`.
     Healthcheck(Healthcheck),
     /// `roomlog log`.
@@ -420,6 +426,24 @@ pub static SERVE: &[OptionSpec<Config>] = &[
         show: |c| c.retain_bytes.map_or_else(|| "0".to_owned(), size_text),
     },
     OptionSpec {
+        flag: "tls-cert",
+        value_name: "FILE",
+        env: &["ROOMLOG_TLS_CERT"],
+        help: "serve https with this certificate (PEM)",
+        repeatable: false,
+        set: |c, v| put(&mut c.tls_cert, tls_file(v).map(Some)),
+        show: |c| path_text(c.tls_cert.as_deref()),
+    },
+    OptionSpec {
+        flag: "tls-key",
+        value_name: "FILE",
+        env: &["ROOMLOG_TLS_KEY"],
+        help: "its private key (PEM)",
+        repeatable: false,
+        set: |c, v| put(&mut c.tls_key, tls_file(v).map(Some)),
+        show: |c| path_text(c.tls_key.as_deref()),
+    },
+    OptionSpec {
         flag: "allow-origin",
         value_name: "ORIGIN",
         env: &["ROOMLOG_ALLOW_ORIGIN"],
@@ -435,7 +459,7 @@ pub static SERVE: &[OptionSpec<Config>] = &[
         help: "serve the page from DIR, to work on it",
         repeatable: false,
         set: |c, v| put(&mut c.public, folder(v).map(Some)),
-        show: |c| c.public.as_ref().map_or_else(String::new, |folder| folder.display().to_string()),
+        show: |c| path_text(c.public.as_deref()),
     },
     OptionSpec {
         flag: "log-level",
@@ -518,6 +542,12 @@ impl Config {
         SocketAddr::new(self.bind, self.port)
     }
 
+    /// The files of the TLS certificate and of its key, if TLS is to be spoken.
+    #[must_use]
+    pub fn tls_files(&self) -> Option<(&Path, &Path)> {
+        self.tls_cert.as_deref().zip(self.tls_key.as_deref())
+    }
+
     /// Sustained messages per second and account; 0 is no limit.
     #[must_use]
     pub fn account_rate_per_second(&self) -> u32 {
@@ -552,7 +582,7 @@ fn serve(parser: &mut lexopt::Parser, env: Environment<'_>) -> Result<Invocation
         Outcome::Version => Ok(Invocation::Version),
         Outcome::Filled { origins } => {
             check_relations(&config, &origins)?;
-            Ok(Invocation::Serve(config))
+            Ok(Invocation::Serve(Box::new(config)))
         }
     }
 }
@@ -564,6 +594,11 @@ fn healthcheck(parser: &mut lexopt::Parser, env: Environment<'_>) -> Result<Invo
         Outcome::Version => Ok(Invocation::Version),
         Outcome::Filled { .. } => Ok(Invocation::Healthcheck(target)),
     }
+}
+
+/// A path, or nothing where there is none.
+fn path_text(path: Option<&Path>) -> String {
+    path.map_or_else(String::new, |path| path.display().to_string())
 }
 
 fn check_relations(config: &Config, origins: &[String]) -> Result<(), UsageError> {
@@ -580,7 +615,12 @@ fn check_relations(config: &Config, origins: &[String]) -> Result<(), UsageError
             duration_text(config.heartbeat_ms),
         )));
     }
-    Ok(())
+    let (given, missing) = match (&config.tls_cert, &config.tls_key) {
+        (Some(_), None) => (origin("tls-cert"), "--tls-key FILE"),
+        (None, Some(_)) => (origin("tls-key"), "--tls-cert FILE"),
+        _ => return Ok(()),
+    };
+    Err(UsageError::Conflict(format!("{given} needs {missing}: TLS takes a certificate and its key")))
 }
 
 fn put<V>(place: &mut V, value: Result<V, String>) -> Result<(), String> {

@@ -22,7 +22,7 @@ fn main() -> ExitCode {
         Err(error) => return fail(&error, WRONG_USAGE),
     };
     match invocation {
-        Invocation::Serve(config) => serve(config),
+        Invocation::Serve(config) => serve(*config),
         Invocation::Healthcheck(target) => finish(healthcheck::run(&target)),
         Invocation::Log(command) => with_warnings(|| log::run(&command)),
         Invocation::Account(command) => with_warnings(|| account::run(&command)),

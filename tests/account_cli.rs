@@ -4,14 +4,14 @@ mod common;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::{self, JoinHandle};
 
 use common::{Data, Server, operator_command, outcome};
-use roomlog::accounts::control;
+use roomlog::accounts::control::{self, Control};
 use roomlog::log::{RealDisk, lock};
 use serde_json::{Value, json};
 
@@ -145,11 +145,15 @@ fn a_folder_in_use_without_a_way_to_its_server_is_left_alone() {
     // One that was left by a crash leads nowhere.
     let nobody =
         TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr()).expect("a port");
-    control::write(&path, nobody, "secret-token").expect("it is written");
+    control::write(&path, &control_of(nobody, "secret-token")).expect("it is written");
     let (code, _, error) = run(&path, &["remove", "alice"]);
     assert!(code == 1 && error.contains("/api/accounts/alice: ") && !error.contains("secret-token"), "{error}");
     drop(held);
     assert_eq!(run(&path, &["remove", "alice"]), done("removed alice"), "the lock decides, not the file");
+}
+
+fn control_of(address: SocketAddr, token: &str) -> Control {
+    Control { address, tls: false, token: token.to_owned() }
 }
 
 /// A request as the fake server got it: head and body.
@@ -158,7 +162,7 @@ type Asked = (String, String);
 /// Answers one request after the other, and gives what was asked.
 fn fake_server(data: &Path, answers: Vec<String>) -> JoinHandle<Vec<Asked>> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    control::write(data, listener.local_addr().expect("an address"), "the-token").expect("it is written");
+    control::write(data, &control_of(listener.local_addr().expect("an address"), "the-token")).expect("it is written");
     thread::spawn(move || {
         let answer_one = |answer: String| {
             let (stream, _) = listener.accept().expect("the command connects");

@@ -32,6 +32,17 @@ fn wrong_usage_is_one_line_on_stderr_and_exit_2() {
     }
 }
 
+#[cfg(not(feature = "rustls"))]
+#[test]
+fn tls_is_refused_by_a_build_that_has_none() {
+    for flag in ["--tls-cert", "--tls-key"] {
+        let (code, stdout, stderr) = run(&[flag, "cert.pem"]);
+        assert!(code == 2 && stdout.is_empty() && stderr.lines().count() == 1, "{stderr}");
+        assert!(stderr.starts_with(&format!("roomlog: {flag}: 'cert.pem' ")), "{stderr}");
+        assert!(stderr.ends_with("cargo build --release --features rustls\n"), "{stderr}");
+    }
+}
+
 #[test]
 fn wrong_environment_is_blamed_by_name_and_exit_2() {
     let output = roomlog(&[]).env("ROOMLOG_GRACE", "soon").output().expect("the binary starts");

@@ -4,6 +4,7 @@ mod common;
 
 use common::raw::{self, Raw, Response};
 use common::{Data, Server};
+use rustix::process::Signal;
 
 fn get(server: &Server, path: &str, headers: &str) -> Response {
     request(server, "GET", path, headers)
@@ -127,4 +128,13 @@ fn sigint_ends_it_as_sigterm_does() {
     assert_eq!(alice.expect_close(), 1001);
     drop(alice);
     assert_eq!(server.wait().0.code(), Some(0));
+}
+
+#[test]
+fn a_hangup_is_logged_and_is_no_end() {
+    let server = Server::start(&[]);
+    server.signal(Signal::HUP);
+    server.client("ada").join("room");
+    let output = server.stop();
+    assert!(output.contains("SIGHUP: nothing to read again"), "{output}");
 }

@@ -22,6 +22,9 @@ const BYTES_MAX: u64 = 4_096;
 pub struct Control {
     /// An address of this machine on which the server listens.
     pub address: SocketAddr,
+    /// Whether TLS is spoken there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tls: bool,
     /// For `Authorization: Bearer`. Good as long as the server runs.
     pub token: String,
 }
@@ -33,13 +36,12 @@ impl fmt::Debug for Control {
 }
 
 /// Writes the file, readable by its owner only, as a whole or not at all. Not synced: it is about a process that a power
-/// cut ends too. `address` is where a client on this machine connects to, so not an unspecified one.
+/// cut ends too. Its address is where a client on this machine connects to, so not an unspecified one.
 ///
 /// # Errors
 /// What the operating system said.
-pub fn write(data: &Path, address: SocketAddr, token: &str) -> io::Result<()> {
-    let control = Control { address, token: token.to_owned() };
-    let text = serde_json::to_string(&control).map_err(io::Error::other)?;
+pub fn write(data: &Path, control: &Control) -> io::Result<()> {
+    let text = serde_json::to_string(control).map_err(io::Error::other)?;
     let temporary = data.join(TEMPORARY);
     // What an earlier process left may have other rights.
     remove_file(&temporary)?;
@@ -89,10 +91,11 @@ mod tests {
         let address: SocketAddr = "127.0.0.1:8080".parse().expect("an address");
         assert_eq!(read(&data).expect_err("none yet").kind(), io::ErrorKind::NotFound);
         fs::write(data.join(TEMPORARY), "left by a crash, for all to read").expect("a file");
-        for token in ["first", "second"] {
-            write(&data, address, token).expect("it is written");
+        for (token, tls) in [("first", false), ("second", true)] {
+            let written = Control { address, tls, token: token.to_owned() };
+            write(&data, &written).expect("it is written");
             let control = read(&data).expect("it is read");
-            assert_eq!(control, Control { address, token: token.to_owned() });
+            assert_eq!(control, written);
             assert!(!format!("{control:?}").contains(token));
         }
         let mode = fs::metadata(data.join(FILE)).expect("a file").permissions().mode();

@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use super::tls;
 use crate::config::Healthcheck;
 
 /// Longest wait for each of: the connection, the request being taken, more of the answer.
@@ -17,16 +18,20 @@ const STATUS_BYTES: usize = 12;
 #[derive(Debug, thiserror::Error)]
 pub enum HealthcheckError {
     /// No whole answer came.
-    #[error("healthcheck: http://{address}/healthz: {source}")]
+    #[error("healthcheck: {scheme}://{address}/healthz: {source}")]
     NoAnswer {
+        /// How it was asked: http or https.
+        scheme: &'static str,
         /// Who was asked.
         address: SocketAddr,
         /// What went wrong on the way.
         source: io::Error,
     },
     /// An answer came, and it was not `200`.
-    #[error("healthcheck: http://{address}/healthz answered '{status}'")]
+    #[error("healthcheck: {scheme}://{address}/healthz answered '{status}'")]
     Unwell {
+        /// How it was asked: http or https.
+        scheme: &'static str,
         /// Who was asked.
         address: SocketAddr,
         /// The beginning of the status line.
@@ -34,23 +39,35 @@ pub enum HealthcheckError {
     },
 }
 
-/// Asks the server at `target` for `/healthz`.
+/// Asks the server at `target` for `/healthz`; with TLS if that is what it speaks, so that nobody has to say so. Nothing
+/// secret is sent, and only whoever has the port can answer.
 ///
 /// # Errors
 /// Whatever is not an answer of status 200 within the time limits.
 pub fn run(target: &Healthcheck) -> Result<(), HealthcheckError> {
     let address = target.address();
-    let status = ask(address).map_err(|source| HealthcheckError::NoAnswer { address, source: worded(source) })?;
+    let mut scheme = "http";
+    let mut answer = connect(address).and_then(|stream| ask(address, stream));
+    // To a request like this, that is the answer of a port that speaks TLS.
+    if cfg!(feature = "rustls") && answer.as_ref().is_ok_and(|status| status.ends_with(b" 400")) {
+        scheme = "https";
+        answer = connect(address).and_then(tls::over).and_then(|stream| ask(address, stream));
+    }
+    let status = answer.map_err(|source| HealthcheckError::NoAnswer { scheme, address, source: worded(source) })?;
     if status.starts_with(b"HTTP/1.") && status.ends_with(b" 200") {
         return Ok(());
     }
-    Err(HealthcheckError::Unwell { address, status: status.escape_ascii().to_string() })
+    Err(HealthcheckError::Unwell { scheme, address, status: status.escape_ascii().to_string() })
 }
 
-fn ask(address: SocketAddr) -> io::Result<[u8; STATUS_BYTES]> {
-    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
+    Ok(stream)
+}
+
+fn ask(address: SocketAddr, mut stream: impl Read + Write) -> io::Result<[u8; STATUS_BYTES]> {
     stream.write_all(format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes())?;
     let mut status = [0; STATUS_BYTES];
     stream.read_exact(&mut status)?;

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::log::visible;
+use super::tls;
 
 /// Longest wait for each of: the connection, the request being taken, more of the answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -60,14 +61,26 @@ impl Answer {
 /// # Errors
 /// The words for why no whole answer came.
 pub(super) fn exchange(address: &SocketAddr, ask: &Ask<'_>) -> Result<Answer, String> {
-    send(address, ask).and_then(read_answer).map_err(worded)
+    connect(address).and_then(|stream| exchange_over(stream, ask)).map_err(worded)
 }
 
-fn send(address: &SocketAddr, ask: &Ask<'_>) -> io::Result<TcpStream> {
-    let body = ask.body.map(Value::to_string).unwrap_or_default();
-    let mut stream = TcpStream::connect_timeout(address, TIMEOUT)?;
+/// As [`exchange`], with a server on this machine that speaks TLS.
+///
+/// # Errors
+/// As [`exchange`]; also that this build has no TLS.
+pub(super) fn exchange_tls(address: &SocketAddr, ask: &Ask<'_>) -> Result<Answer, String> {
+    connect(address).and_then(tls::over).and_then(|stream| exchange_over(stream, ask)).map_err(worded)
+}
+
+fn connect(address: &SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(address, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
+    Ok(stream)
+}
+
+fn exchange_over(mut stream: impl Read + Write, ask: &Ask<'_>) -> io::Result<Answer> {
+    let body = ask.body.map(Value::to_string).unwrap_or_default();
     let authorization = ask.token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
     let request = format!(
         "{} {} HTTP/1.1\r\nHost: {}\r\n{authorization}Content-Type: application/json\r\nContent-Length: {}\r\n\
@@ -78,7 +91,7 @@ fn send(address: &SocketAddr, ask: &Ask<'_>) -> io::Result<TcpStream> {
         body.len()
     );
     stream.write_all(request.as_bytes())?;
-    Ok(stream)
+    read_answer(stream)
 }
 
 /// Reads an answer of known length, or one that ends with the connection.

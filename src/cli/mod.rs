@@ -11,6 +11,7 @@ pub mod log;
 mod modes;
 mod random;
 mod secret;
+mod tls;
 
 /// Largest message of a server, in bytes: its history frames are larger than what clients may send.
 const SERVER_MESSAGE_BYTES_MAX: usize = 16 << 20;

@@ -394,7 +394,7 @@ mod tests {
             ("", "bench needs the server's URL; see roomlog bench --help"),
             (
                 "wss://a",
-                "bench: 'wss://a' asks for TLS, which this does not speak: write the address behind what ends it",
+                "bench: 'wss://a' asks for TLS, which this does not speak: write a ws:// address, as behind a proxy",
             ),
             ("::1", "bench: '::1' is no URL: write ws://127.0.0.1:8080, localhost:8080 or ws://[::1]:8080/ws"),
             ("a:0", "bench: 'a:0' is no URL: write ws://127.0.0.1:8080, localhost:8080 or ws://[::1]:8080/ws"),

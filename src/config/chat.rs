@@ -274,7 +274,7 @@ mod tests {
         for (args, line) in [
             (
                 &["https://a"][..],
-                "chat: 'https://a' asks for TLS, which this does not speak: write the address behind what ends it",
+                "chat: 'https://a' asks for TLS, which this does not speak: write a ws:// address, as behind a proxy",
             ),
             (&["--password", "p"], "unknown flag '--password'; did you mean --password-file?"),
             (&["--password-file", "-"], "--password-file: '-' is stdin, which is what to send: write a file's name"),

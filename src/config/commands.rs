@@ -8,6 +8,9 @@ use std::ffi::OsString;
 use super::options::{OptionRow, UsageError};
 use super::{HEALTHCHECK_COMMAND, Invocation, SERVE_COMMAND, account, bench, chat, completions, log, manual};
 
+/// A line of help is no longer.
+const COLUMNS_MAX: usize = 80;
+
 /// Every command, the first being the default. A new one is an entry here; then it is in every help.
 pub static COMMANDS: &[&CommandSpec] = &[
     &SERVE_COMMAND,
@@ -95,15 +98,31 @@ impl CommandSpec {
     }
 }
 
+/// The usage of all commands, as many on a line as fit.
+fn usages() -> String {
+    const INDENT: &str = "       ";
+    let mut lines = vec![String::new()];
+    for usage in COMMANDS.iter().map(|command| command.usage()) {
+        let last = lines.last_mut().expect("it begins with one");
+        if last.is_empty() {
+            *last = usage;
+        } else if INDENT.len() + last.len() + 2 + usage.len() <= COLUMNS_MAX {
+            *last += &format!(", {usage}");
+        } else {
+            lines.push(usage);
+        }
+    }
+    lines.join(&format!("\n{INDENT}"))
+}
+
 fn program_help(default: &CommandSpec) -> String {
-    let usages: Vec<String> = COMMANDS.iter().map(|command| command.usage()).collect();
     format!(
         "roomlog {}: a chat server where a room is a log\n\n\
          Usage: {}\n\n\
          Options of {}:\n{}  \
          -h, --help, -V, --version  this text, of another command its own; the version\n\n{}",
         env!("CARGO_PKG_VERSION"),
-        usages.join("\n       "),
+        usages(),
         default.name,
         help_lines(&(default.options)()),
         default.notes,
@@ -186,7 +205,7 @@ mod tests {
             assert!(all.contains(&command.usage()), "{}", command.usage());
             let help = command.help_text();
             assert!(help.lines().count() <= 40, "{}: {} lines", command.name, help.lines().count());
-            assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
+            assert!(help.lines().all(|line| line.chars().count() <= COLUMNS_MAX), "{help}");
             for row in (command.options)() {
                 assert!(help.contains(&format!("  --{}", row.flag)), "--{}: {help}", row.flag);
             }

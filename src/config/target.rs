@@ -36,7 +36,7 @@ pub(super) fn target(url: &OsStr) -> Result<Target, String> {
     let words = "is no URL: write ws://127.0.0.1:8080, localhost:8080 or ws://[::1]:8080/ws";
     let text = url.to_str().ok_or("is not UTF-8")?;
     if text.starts_with("wss:") || text.starts_with("https:") {
-        return Err("asks for TLS, which this does not speak: write the address behind what ends it".to_owned());
+        return Err("asks for TLS, which this does not speak: write a ws:// address, as behind a proxy".to_owned());
     }
     let rest = text.strip_prefix("ws://").or_else(|| text.strip_prefix("http://")).unwrap_or(text);
     let cut = rest.find(['/', '?']).unwrap_or(rest.len());

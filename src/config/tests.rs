@@ -10,9 +10,12 @@ fn parse(line: &str, env: &[(&str, &str)]) -> Result<Invocation, UsageError> {
     Config::parse(line.split_whitespace().map(OsString::from), get)
 }
 
+/// Flags that go together, and only in a build with TLS.
+const TLS: [&str; 2] = ["tls-cert", "tls-key"];
+
 fn config(line: &str, env: &[(&str, &str)]) -> Config {
     match parse(line, env) {
-        Ok(Invocation::Serve(config)) => config,
+        Ok(Invocation::Serve(config)) => *config,
         other => panic!("{line:?} {env:?}: {other:?}"),
     }
 }
@@ -77,7 +80,7 @@ fn every_flag_sets_its_field_and_every_variable_the_same() {
         assert_eq!(config(&format!("serve --{flag}={value}"), &[]), expected, "--{flag}={value}");
         assert_eq!(config("", &[(spec.env[0], value)]), expected, "{}={value}", spec.env[0]);
     }
-    for spec in SERVE {
+    for spec in SERVE.iter().filter(|spec| !TLS.contains(&spec.flag)) {
         assert!(changed.iter().any(|(flag, ..)| *flag == spec.flag), "--{} is not tried", spec.flag);
     }
 }
@@ -270,8 +273,26 @@ fn what_an_option_shows_is_what_it_reads() {
                 --trust-proxy 127.0.0.1,10.0.0.0/8 \
                 --registration closed --guests no --token-age 20h --max-content 8 --allow-origin http://a --public p --log-level trace";
     let changed = config(line, &[]);
-    let shown = SERVE.iter().map(|spec| format!("--{}={}", spec.flag, (spec.show)(&changed)));
+    let shown = SERVE
+        .iter()
+        .filter(|spec| !TLS.contains(&spec.flag))
+        .map(|spec| format!("--{}={}", spec.flag, (spec.show)(&changed)));
     assert_eq!(config(&shown.collect::<Vec<_>>().join(" "), &[]), changed);
+}
+
+#[test]
+fn the_files_of_tls_go_together() {
+    let both = [("ROOMLOG_TLS_CERT", "c.pem"), ("ROOMLOG_TLS_KEY", "k.pem")];
+    if cfg!(feature = "rustls") {
+        let expected = Some((Path::new("c.pem"), Path::new("k.pem")));
+        assert_eq!(config("--tls-cert c.pem --tls-key k.pem", &[]).tls_files(), expected);
+        assert_eq!(config("", &both).tls_files(), expected);
+        assert!(refusal("--tls-cert c.pem", &[]).contains("--tls-key FILE"));
+        assert!(refusal("", &both[1..]).contains("--tls-cert FILE"));
+    } else {
+        assert!(refusal("--tls-cert c.pem --tls-key k.pem", &[]).contains("--features rustls"));
+        assert!(refusal("", &both).contains("--features rustls"));
+    }
 }
 
 /// The completions offer them.

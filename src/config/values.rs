@@ -56,6 +56,14 @@ pub(super) fn folder(value: &OsStr) -> Result<PathBuf, String> {
     if value.is_empty() { Err("is not a folder".to_owned()) } else { Ok(PathBuf::from(value)) }
 }
 
+/// Any path but the empty one, in a build that can make use of it.
+pub(super) fn tls_file(value: &OsStr) -> Result<PathBuf, String> {
+    if !cfg!(feature = "rustls") {
+        return Err("is for TLS, without which this roomlog was built: cargo build --release --features rustls".into());
+    }
+    if value.is_empty() { Err("is not a file".to_owned()) } else { Ok(PathBuf::from(value)) }
+}
+
 /// A level in any case.
 pub(super) fn log_level(value: &OsStr) -> Result<LevelFilter, String> {
     match text(value)?.to_ascii_lowercase().as_str() {

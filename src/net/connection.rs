@@ -20,12 +20,31 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// A non-blocking stream socket, as far as a connection uses one.
 ///
-/// `read` that returns less than was asked for has emptied the socket, unless the peer has finished sending.
+/// Some translate, and so may hold bytes: what `write` has taken and [`Socket::flush`] has not sent. The defaults are those
+/// of one that holds nothing.
 pub trait Socket {
     /// Like [`io::Read::read`].
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+    /// Whether the last `read`, which returned `count` bytes where it was asked for `asked`, has taken all that there was.
+    /// The end, of which a finished peer's socket tells next, does not count.
+    fn has_emptied(&self, count: usize, asked: usize) -> bool {
+        count < asked
+    }
     /// Like [`io::Write::write`].
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
+    /// Sends what it holds; [`io::ErrorKind::WouldBlock`] if it still holds something then.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+    /// Bytes that it holds.
+    fn unsent_bytes(&self) -> usize {
+        0
+    }
+    /// Whether a `write` that would have blocked may do better since the last `read`: that had to come first, and no edge
+    /// tells of it. Says so once.
+    fn unblocks(&mut self) -> bool {
+        false
+    }
     /// Like `write`, for bytes behind which the sending side is shut at once: they may wait for that, to leave in one
     /// segment with the end.
     fn write_last(&mut self, bytes: &[u8]) -> io::Result<usize>;
@@ -205,8 +224,9 @@ impl<S: Socket> Connection<S> {
         }
     }
 
+    /// Bytes that have yet to be sent, those that the socket holds included.
     pub fn queued_bytes(&self) -> usize {
-        self.outbox.bytes()
+        self.outbox.bytes() + self.socket.unsent_bytes()
     }
 
     pub fn is_blocked(&self) -> bool {
@@ -224,7 +244,7 @@ impl<S: Socket> Connection<S> {
 
     /// Whether [`Connection::write`] has something to do.
     pub fn wants_write(&self) -> bool {
-        !self.blocked && (!self.outbox.is_empty() || matches!(self.phase, Phase::Draining { shut: false, .. }))
+        !self.blocked && (self.queued_bytes() > 0 || matches!(self.phase, Phase::Draining { shut: false, .. }))
     }
 
     /// Whether [`Connection::read`] has something to do.
@@ -248,7 +268,7 @@ impl<S: Socket> Connection<S> {
     pub fn deadline_ms(&self, config: &NetConfig) -> u64 {
         let phase_ms = match &self.phase {
             // Who is still given answers is not expected to ask; the write timeout watches over it.
-            Phase::Head(_) if !self.outbox.is_empty() => u64::MAX,
+            Phase::Head(_) if self.queued_bytes() > 0 => u64::MAX,
             Phase::Head(head) => head.since_ms + config.handshake_timeout_ms,
             Phase::WebSocket { heartbeat_at_ms, .. } => self.idle_at_ms(config).min(*heartbeat_at_ms),
             Phase::Stream { heartbeat_at_ms } => *heartbeat_at_ms,
@@ -304,13 +324,14 @@ impl<S: Socket> Connection<S> {
             let mut scratch = mem::take(&mut turn.shared.scratch);
             self.read_socket(&mut scratch, turn);
             turn.shared.scratch = scratch;
+            self.blocked &= !self.socket.unblocks();
         }
         self.pause_above_high_water(turn.config);
         self.check_invariants();
     }
 
     fn pause_above_high_water(&mut self, config: &NetConfig) {
-        self.paused |= self.outbox.bytes() > config.outbox_high_water_bytes;
+        self.paused |= self.queued_bytes() > config.outbox_high_water_bytes;
     }
 
     fn read_socket(&mut self, scratch: &mut [u8], turn: &mut Turn<'_>) {
@@ -318,7 +339,7 @@ impl<S: Socket> Connection<S> {
             Ok(0) => self.on_end(turn),
             Ok(count) => {
                 // Less than asked for was all there is; but behind it may wait the end, which makes no new edge.
-                self.readable = count == scratch.len() || self.read_closed;
+                self.readable = !self.socket.has_emptied(count, scratch.len()) || self.read_closed;
                 self.last_seen_ms = turn.now_ms;
                 turn.shared.counters.received_bytes += count as u64;
                 self.take_in(&scratch[..count], turn);
@@ -405,12 +426,12 @@ impl<S: Socket> Connection<S> {
     fn on_end(&mut self, turn: &mut Turn<'_>) {
         self.readable = false;
         match &mut self.phase {
-            Phase::Head(_) if !self.outbox.is_empty() => {
+            Phase::Head(_) if self.socket.unsent_bytes() + self.outbox.bytes() > 0 => {
                 // Half closed: it still waits for its answers.
                 self.start_draining(CloseReason::HttpDone, turn);
                 self.set_peer_ended();
             }
-            Phase::Stream { .. } if !self.outbox.is_empty() => {
+            Phase::Stream { .. } if self.socket.unsent_bytes() + self.outbox.bytes() > 0 => {
                 self.start_draining(CloseReason::Eof, turn);
                 self.set_peer_ended();
             }
@@ -479,7 +500,7 @@ impl<S: Socket> Connection<S> {
     }
 
     fn has_room(&self, config: &NetConfig) -> bool {
-        self.outbox.bytes() < config.outbox_low_water_bytes
+        self.queued_bytes() < config.outbox_low_water_bytes
     }
 
     fn shut_if_draining(&mut self) {
@@ -640,7 +661,9 @@ impl<S: Socket> Connection<S> {
                 let deadline_ms = turn.now_ms + turn.config.close_timeout_ms;
                 answer.ending.get_or_insert(Ending { deadline_ms, code });
             }
-            Phase::Head(_) if self.outbox.is_empty() => self.lose(CloseReason::Local { code }, turn),
+            Phase::Head(_) if self.socket.unsent_bytes() + self.outbox.bytes() == 0 => {
+                self.lose(CloseReason::Local { code }, turn)
+            }
             _ => self.close(code, reason, turn),
         }
     }
@@ -683,7 +706,7 @@ impl<S: Socket> Connection<S> {
     }
 
     fn check_invariants(&self) {
-        debug_assert!(!self.blocked || !self.outbox.is_empty(), "blocked with nothing to write");
+        debug_assert!(!self.blocked || self.queued_bytes() > 0, "blocked with nothing to write");
         let over = matches!(self.phase, Phase::Draining { .. } | Phase::Closed);
         debug_assert!(!(over && self.announced), "over, and the program was not told");
     }

@@ -28,6 +28,7 @@ mod port;
 mod reactor;
 #[cfg(test)]
 mod testing;
+mod tls;
 mod wheel;
 mod wire;
 
@@ -41,4 +42,5 @@ pub use inbox::Inbox;
 pub use outbox::{Frame, HEADER_BYTES_MAX, Opcode, TextFrame, encode_header, payloads};
 pub use port::{Awaited, Edge, Port, SystemPort};
 pub use reactor::Reactor;
+pub use tls::{SystemSocket, Tls, TlsError};
 pub use wheel::{TICK_MS, Wheel};

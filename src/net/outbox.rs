@@ -205,9 +205,9 @@ impl Frame {
 /// How an attempt to write ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Drain {
-    /// Everything queued is written.
+    /// Everything queued is sent.
     Emptied,
-    /// The socket takes no more for now; `written` bytes went out.
+    /// The socket takes no more for now, or could not send all that it took; about `written` bytes went out.
     Blocked { written: usize },
 }
 
@@ -228,7 +228,7 @@ struct Rest {
 /// Most sockets have nothing queued, most others one piece: neither allocates, so an idle connection pays for two
 /// pointers and a range.
 ///
-/// Invariants: no piece is empty; without a first piece there is no rest; `Rest::bytes` is the sum of its pieces.
+/// Invariants: no piece is empty; without a first piece there are no others; `Rest::bytes` is the sum of its pieces.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     first: Option<Frame>,
@@ -239,10 +239,6 @@ impl Outbox {
     /// Bytes queued and not written.
     pub fn bytes(&self) -> usize {
         self.first.as_ref().map_or(0, Frame::len) + self.rest.as_ref().map_or(0, |rest| rest.bytes)
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.first.is_none()
     }
 
     /// Queues `frame` behind the others.
@@ -279,8 +275,11 @@ impl Outbox {
     ///
     /// # Errors
     /// The socket's; the connection is of no more use.
-    pub fn write_to(&mut self, socket: &mut impl Socket, gather: &mut Vec<u8>, is_last: bool) -> io::Result<Drain> {
-        let mut written = 0;
+    pub fn write_to<S: Socket>(&mut self, socket: &mut S, gather: &mut Vec<u8>, is_last: bool) -> io::Result<Drain> {
+        // What the socket held before goes out first, and is progress too.
+        let mut written = socket.unsent_bytes();
+        let blocked =
+            |written: usize, socket: &S| Ok(Drain::Blocked { written: written.saturating_sub(socket.unsent_bytes()) });
         while let Some(first) = &self.first {
             let bytes = match self.rest.as_ref().filter(|rest| !rest.pieces.is_empty()) {
                 Some(rest) => {
@@ -298,11 +297,18 @@ impl Outbox {
                     written += count;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Drain::Blocked { written }),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return blocked(written, socket),
                 Err(error) => return Err(error),
             }
         }
-        Ok(Drain::Emptied)
+        match socket.flush() {
+            Ok(()) => {
+                self.rest = None;
+                Ok(Drain::Emptied)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => blocked(written, socket),
+            Err(error) => Err(error),
+        }
     }
 
     /// Since when the socket has taken nothing, in milliseconds, as last told.
@@ -338,7 +344,7 @@ impl Outbox {
         if cfg!(debug_assertions) {
             let rest = self.rest.iter().flat_map(|rest| &rest.pieces);
             assert!(self.first.iter().chain(rest.clone()).all(|piece| !piece.is_empty()), "an empty piece");
-            assert!(self.first.is_some() || self.rest.is_none(), "a rest without a first piece");
+            assert!(self.first.is_some() || rest.clone().count() == 0, "others without a first piece");
             let bytes: usize = rest.map(Frame::len).sum();
             assert_eq!(self.rest.as_ref().map_or(0, |rest| rest.bytes), bytes, "bytes queued");
         }

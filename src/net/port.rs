@@ -18,6 +18,7 @@ use socket2::{Domain, Socket as RawSocket, Type};
 use super::alarm::Alarm;
 use super::connection::Socket;
 use super::event::ConnId;
+use super::tls::{SystemSocket, Tls, tcp};
 
 const BACKLOG: i32 = 4096;
 pub(super) const POLL_EVENTS: usize = 1024;
@@ -91,6 +92,8 @@ pub struct SystemPort {
     events: Events,
     listener: Option<TcpListener>,
     local_addr: SocketAddr,
+    /// What is spoken with those who connect, if not plain TCP.
+    tls: Option<Tls>,
 }
 
 impl SystemPort {
@@ -122,6 +125,12 @@ impl SystemPort {
         Ok(SystemPort { listener: Some(listener), local_addr, ..port })
     }
 
+    /// Has TLS spoken with those who connect from here on.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Tls>) -> SystemPort {
+        SystemPort { tls, ..self }
+    }
+
     /// Listens nowhere.
     ///
     /// # Errors
@@ -133,6 +142,7 @@ impl SystemPort {
             events: Events::with_capacity(POLL_EVENTS),
             listener: None,
             local_addr: SocketAddr::from(([0; 4], 0)),
+            tls: None,
         })
     }
 
@@ -156,10 +166,16 @@ impl SystemPort {
     pub fn register(&mut self, source: &mut impl Source, key: usize) -> io::Result<()> {
         self.poll.registry().register(source, external_token(key), Interest::READABLE)
     }
+
+    /// As [`Port::watch`], for a socket that was not accepted.
+    pub(super) fn watch_tcp(&mut self, socket: &mut TcpStream, conn: ConnId) -> io::Result<()> {
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(socket, Token(conn.to_bits() as usize), interest)
+    }
 }
 
 impl Port for SystemPort {
-    type Socket = TcpStream;
+    type Socket = SystemSocket;
 
     fn wait(&mut self, timeout: Option<Duration>, sources: usize, mut news: impl FnMut(Edge)) -> io::Result<()> {
         // The poll's own timeouts end up to a millisecond late, which is as long as some things may wait at all.
@@ -187,14 +203,13 @@ impl Port for SystemPort {
         Ok(())
     }
 
-    fn accept(&mut self) -> io::Result<(TcpStream, IpAddr)> {
+    fn accept(&mut self) -> io::Result<(SystemSocket, IpAddr)> {
         let listener = self.listener.as_ref().ok_or(io::ErrorKind::WouldBlock)?;
-        listener.accept().map(|(socket, peer)| (socket, peer.ip()))
+        listener.accept().map(|(socket, peer)| (Tls::wrap(self.tls.as_ref(), socket), peer.ip()))
     }
 
-    fn watch(&mut self, socket: &mut TcpStream, conn: ConnId) -> io::Result<()> {
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        self.poll.registry().register(socket, Token(conn.to_bits() as usize), interest)
+    fn watch(&mut self, socket: &mut SystemSocket, conn: ConnId) -> io::Result<()> {
+        self.watch_tcp(tcp(socket), conn)
     }
 
     fn stop_accepting(&mut self) {

@@ -31,19 +31,24 @@ impl Console {
         Self { is_terminal, logs_too: !(is_terminal && io::stderr().is_terminal()) }
     }
 
-    /// Tells people and scripts where the server is.
-    pub fn greet(&self, address: SocketAddr, data: &Path) {
+    /// Tells people and scripts where the server is; `scheme` is http or https.
+    pub fn greet(&self, scheme: &str, address: SocketAddr, data: &Path) {
         if self.is_terminal {
             // Where the folder is, is told even if nobody can say where we are.
             let data = std::path::absolute(data).unwrap_or_else(|_| data.to_owned());
             let others = reachable(address.ip());
-            say(&banner(&urls(address, &others), &data, has_colours(|name| env::var_os(name))));
+            say(&banner(&urls(scheme, address, &others), &data, has_colours(|name| env::var_os(name))));
         } else {
-            say(&format!("listening on http://{address}\n"));
+            say(&format!("listening on {scheme}://{address}\n"));
         }
         if self.logs_too {
             log::info!("data in {}", data.display());
         }
+    }
+
+    /// Whether the terminal that there was is gone.
+    pub fn has_hung_up(&self) -> bool {
+        self.is_terminal && !io::stdout().is_terminal()
     }
 
     pub fn stopping(&self) {
@@ -103,12 +108,12 @@ fn worth_showing(addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
 }
 
 /// Where to open the page, the nearest first.
-fn urls(address: SocketAddr, others: &[IpAddr]) -> Vec<String> {
+fn urls(scheme: &str, address: SocketAddr, others: &[IpAddr]) -> Vec<String> {
     let (ip, port) = (address.ip(), address.port());
     let is_here =
         ip.is_unspecified() || ip == IpAddr::from([127, 0, 0, 1]) || ip == IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]);
-    let first = if is_here { format!("http://localhost:{port}") } else { format!("http://{address}") };
-    let others = others.iter().map(|ip| format!("http://{}", SocketAddr::new(*ip, port)));
+    let first = if is_here { format!("{scheme}://localhost:{port}") } else { format!("{scheme}://{address}") };
+    let others = others.iter().map(|ip| format!("{scheme}://{}", SocketAddr::new(*ip, port)));
     std::iter::once(first).chain(others).collect()
 }
 
@@ -146,7 +151,7 @@ mod tests {
             ("192.0.2.7:80", &[], &["http://192.0.2.7:80"]),
             ("[2001:db8::7]:9", &[], &["http://[2001:db8::7]:9"]),
         ] {
-            assert_eq!(urls(address.parse().unwrap(), &ips(others)), expected, "{address}");
+            assert_eq!(urls("http", address.parse().unwrap(), &ips(others)), expected, "{address}");
         }
     }
 

@@ -45,7 +45,7 @@ use crate::{
     limits,
     log::{Options, Retention, Store, StoreError, SyncOutcome, SyncPolicy},
     names::UserName,
-    net::{CloseReason, ConnId, Frame, NetConfig, NetEvent, Reactor, Wheel, http::Request},
+    net::{CloseReason, ConnId, Frame, NetConfig, NetEvent, Reactor, TlsError, Wheel, http::Request},
     protocol::{Event, close},
     web::{Answer, Health, Web, problem},
 };
@@ -61,6 +61,9 @@ pub enum ServerError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// TLS cannot be spoken as asked for.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
     /// The data folder cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -125,7 +128,7 @@ const SHUTTING_DOWN: &str = "The server is shutting down";
 /// # Errors
 /// [`ServerError`] says what to tell the operator.
 pub fn run(config: Config) -> Result<(), ServerError> {
-    let mut server = Server::start(System::default(), config)?;
+    let mut server = Server::start(System::of(&config)?, config)?;
     while !server.turn()? {}
     server.stop()
 }

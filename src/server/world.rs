@@ -8,17 +8,20 @@ use rustix::{
     io::Errno,
     rand::{GetRandomFlags, getrandom},
 };
-use signal_hook::consts::signal::{SIGINT, SIGTERM};
+use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
 use super::{Process, ServerError, console::Console, process, supervisor, supervisor::Supervisor};
 use crate::{
-    accounts::{Token, control},
+    accounts::{
+        Token,
+        control::{self, Control},
+    },
     clock::{Clock, Now},
     config::{Config, Healthcheck},
     jobs::{Helpers, Threads},
     log::{Disk, RealDisk},
-    net::{Port, SystemPort, raise_descriptors},
+    net::{Port, SystemPort, Tls, raise_descriptors},
     passwords,
 };
 
@@ -97,7 +100,7 @@ pub trait World {
     /// It cannot be removed.
     fn withdraw(&mut self, data: &Path) -> io::Result<()>;
 
-    /// Whether there was a signal to stop.
+    /// Whether there was a signal to stop. One to read files again is heeded by this.
     fn is_told_to_stop(&mut self) -> bool;
 
     /// Makes of a password what can be kept, as [`passwords::hash`].
@@ -137,13 +140,36 @@ pub struct System {
     /// From when it listens.
     signals: Option<Signals>,
     address: SocketAddr,
+    tls: Option<Tls>,
 }
 
 impl Default for System {
     fn default() -> Self {
         let address = SocketAddr::from(([0; 4], 0));
         let (clock, console, supervisor) = (Clock::start(), Console::of_process(), Supervisor::of_process());
-        Self { clock, console, supervisor, entropy: Entropy::default(), signals: None, address }
+        Self { clock, console, supervisor, entropy: Entropy::default(), signals: None, address, tls: None }
+    }
+}
+
+impl System {
+    /// The one that a server with this configuration needs.
+    ///
+    /// # Errors
+    /// The certificate or its key cannot be used.
+    pub fn of(config: &Config) -> Result<Self, ServerError> {
+        let tls = config.tls_files().map(|(cert, key)| Tls::load(cert, key)).transpose()?;
+        Ok(Self { tls, ..Self::default() })
+    }
+
+    /// SIGHUP: what was renewed is read again. Without TLS there is nothing of that kind.
+    fn reload(&self) {
+        match self.tls.as_ref().map(Tls::reload) {
+            Some(Ok(())) => log::info!("SIGHUP: the TLS certificate and its key are read again"),
+            Some(Err(error)) => {
+                log::error!("SIGHUP: the TLS certificate in use stays, for the new one is bad: {error}")
+            }
+            None => log::info!("SIGHUP: nothing to read again"),
+        }
     }
 }
 
@@ -185,9 +211,10 @@ impl World for System {
             Some(listener) => SystemPort::listen_on(listener),
             None => SystemPort::bind(address),
         }
-        .map_err(|source| ServerError::Listen { address, source })?;
+        .map_err(|source| ServerError::Listen { address, source })?
+        .with_tls(self.tls.clone());
         self.address = port.local_addr();
-        let mut signals = Signals::new([SIGTERM, SIGINT])?;
+        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
         port.register(&mut signals, SIGNALS)?;
         self.signals = Some(signals);
         let waker = Arc::new(port.waker(WAKER)?);
@@ -196,9 +223,11 @@ impl World for System {
 
     fn announce(&mut self, config: &Config, operator: &Token) -> io::Result<()> {
         let local = Healthcheck { port: self.address.port(), bind: self.address.ip() }.address();
-        control::write(&config.data, local, operator.reveal())?;
-        self.console.greet(self.address, &config.data);
-        self.supervisor.tell(&format!("READY=1\nSTATUS=Listening on http://{}", self.address));
+        let tls = self.tls.is_some();
+        control::write(&config.data, &Control { address: local, tls, token: operator.reveal().to_owned() })?;
+        let scheme = if tls { "https" } else { "http" };
+        self.console.greet(scheme, self.address, &config.data);
+        self.supervisor.tell(&format!("READY=1\nSTATUS=Listening on {scheme}://{}", self.address));
         Ok(())
     }
 
@@ -217,7 +246,13 @@ impl World for System {
     }
 
     fn is_told_to_stop(&mut self) -> bool {
-        self.signals.as_mut().is_some_and(|signals| signals.pending().next().is_some())
+        let signals: Vec<_> = self.signals.iter_mut().flat_map(Signals::pending).collect();
+        // Sent by hand it asks for a reload; sent because the terminal is gone, it is the end.
+        let is_reload = |signal: &i32| *signal == SIGHUP && !self.console.has_hung_up();
+        if signals.iter().any(is_reload) {
+            self.reload();
+        }
+        !signals.iter().all(is_reload)
     }
 }
 

@@ -1,18 +1,19 @@
 //! A chat client on a blocking socket, as strict as a test wants it: what is not asked for is a failure.
 
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use socket2::SockRef;
 use tungstenite::protocol::WebSocketConfig;
-use tungstenite::{Error, Message, WebSocket, client::IntoClientRequest};
+use tungstenite::{Error, Message, WebSocket, client::IntoClientRequest, handshake::client::Request};
 
 use super::PATIENCE;
 
 /// A connection, past its `connected`.
-pub struct Client {
-    socket: WebSocket<TcpStream>,
+pub struct Client<S = TcpStream> {
+    socket: WebSocket<S>,
     /// The data of the last `connected`.
     pub hello: Value,
     /// The reason in the close frame with which it ended.
@@ -59,10 +60,24 @@ impl Client {
         for (name, value) in headers {
             request.headers_mut().append(*name, value.parse().expect("a header's value"));
         }
+        Client::upgraded(stream, request)
+    }
+
+    /// Breaks the connection off without a close frame: the peer is reset.
+    pub fn reset(self) {
+        SockRef::from(self.stream()).set_linger(Some(Duration::ZERO)).expect("a TCP socket");
+    }
+}
+
+impl<S: Read + Write> Client<S> {
+    /// Upgrades any connection, with any request; reads nothing.
+    pub fn upgraded(stream: S, request: Request) -> Client<S> {
         // A history frame is larger than a client's usual bound.
         let config = WebSocketConfig::default().max_frame_size(None).max_message_size(None);
-        let (socket, _) = tungstenite::client::client_with_config(request, stream, Some(config)).expect("an upgrade");
-        Client { socket, hello: Value::Null, reason: String::new(), commands: 0 }
+        match tungstenite::client::client_with_config(request, stream, Some(config)) {
+            Ok((socket, _)) => Client { socket, hello: Value::Null, reason: String::new(), commands: 0 },
+            Err(error) => panic!("no upgrade: {error}"),
+        }
     }
 
     /// The name it goes by.
@@ -255,13 +270,8 @@ impl Client {
         while self.read().is_ok() {}
     }
 
-    /// Breaks the connection off without a close frame: the peer is reset.
-    pub fn reset(self) {
-        SockRef::from(self.stream()).set_linger(Some(Duration::ZERO)).expect("a TCP socket");
-    }
-
     /// The socket under it.
-    pub fn stream(&self) -> &TcpStream {
+    pub fn stream(&self) -> &S {
         self.socket.get_ref()
     }
 }

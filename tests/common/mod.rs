@@ -129,7 +129,8 @@ impl Server {
         });
         let mut line = String::new();
         stdout.read_line(&mut line).expect("the binary's output is readable");
-        let Some(address) = line.trim_end().strip_prefix("listening on http://") else {
+        let address = line.trim_end().strip_prefix("listening on http");
+        let Some(address) = address.and_then(|rest| rest.strip_prefix("://").or(rest.strip_prefix("s://"))) else {
             let _ = child.kill();
             panic!("instead of its address it said {line:?} and {}", output.join().expect("read to its end"));
         };

@@ -87,6 +87,8 @@ impl Raw {
                 true
             }
             Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+            // The machine was stopped for a moment.
+            Err(error) if error.kind() == ErrorKind::Interrupted => true,
             Err(error) => {
                 panic!("nothing came for too long ({error}), after {:?}", String::from_utf8_lossy(&self.buffer))
             }

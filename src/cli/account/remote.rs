@@ -32,10 +32,13 @@ impl Remote {
 
     /// Asks, and gives the body of the answer if it says that all is well.
     fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Vec<u8>, AccountCommandError> {
-        let Control { address, token } = &self.control;
+        let Control { address, tls, token } = &self.control;
         let ask = Ask { method, path, host: &address.to_string(), token: Some(token), body };
-        let answer = http::exchange(address, &ask)
-            .map_err(|why| AccountCommandError::Server(format!("http://{address}{path}: {why}")))?;
+        let (scheme, answer) = match tls {
+            true => ("https", http::exchange_tls(address, &ask)),
+            false => ("http", http::exchange(address, &ask)),
+        };
+        let answer = answer.map_err(|why| AccountCommandError::Server(format!("{scheme}://{address}{path}: {why}")))?;
         answer.good().map_err(AccountCommandError::Server)
     }
 

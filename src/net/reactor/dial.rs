@@ -125,7 +125,7 @@ impl Reactor {
         dialled.generation = dialled.generation.checked_add(1).unwrap_or(1);
         let index = u32::try_from(dialled.clients.vacant_key()).expect("descriptors are fewer than 2^31");
         let id = ConnId::dialled(index, dialled.generation);
-        self.port.watch(&mut socket, id)?;
+        self.port.watch_tcp(&mut socket, id)?;
         let (request, handshake) = ask(dial);
         let deadline_ms = now_ms + self.config.handshake_timeout_ms;
         dialled.clients.insert(Client::new(id, socket, request, handshake, deadline_ms));
