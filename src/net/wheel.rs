@@ -248,4 +248,24 @@ mod tests {
         assert!(expired(&mut wheel, 1_000).is_empty());
         assert_eq!(expired(&mut wheel, 6_000), [1]);
     }
+
+    #[test]
+    fn len_counts_what_is_overdue_and_what_is_ahead() {
+        let mut wheel = Wheel::new(5_000);
+        assert_eq!((wheel.len(), wheel.is_empty()), (0, true));
+        for (at_ms, len) in [(100, 1), (6_000, 2), (200, 3), (7_000_000, 4)] {
+            wheel.insert(at_ms, at_ms);
+            assert_eq!((wheel.len(), wheel.is_empty()), (len, false));
+        }
+        expired(&mut wheel, 5_000);
+        assert_eq!(wheel.len(), 2);
+    }
+
+    #[test]
+    #[should_panic(expected = "occupied bit of slot 3")]
+    fn a_bit_without_an_entry_is_noticed() {
+        let mut wheel = Wheel::<u64>::new(0);
+        wheel.levels[1].occupied = 1 << 3;
+        wheel.check_invariants();
+    }
 }
