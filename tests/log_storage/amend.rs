@@ -495,6 +495,26 @@ fn change_that_cannot_be_carried_out_at_a_start_is_shown_all_the_same_and_the_ro
 }
 
 #[test]
+fn lines_torn_while_they_were_overwritten_are_all_made_whole_and_are_no_damage() {
+    for torn in [&[1][..], &[1, 2], &[1, 2, 3]] {
+        let (disk, mut store, id) = three(SyncPolicy::Always);
+        let mut told = Told::default();
+        torn.iter().for_each(|&target| change(&mut store, id, target, true, &mut told));
+        commit(&mut store);
+        drop(store);
+        disk.crash();
+        let bytes = disk.bytes(&segment(ROOM, 1)).expect("the segment is there");
+        let mut lines: Vec<Vec<u8>> = bytes.split_inclusive(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect();
+        torn.iter().for_each(|&target| lines[target as usize][40] ^= 1);
+        disk.tamper(&segment(ROOM, 1), &lines.concat());
+        let mut store = open(&disk, SyncPolicy::Always, 2);
+        let id = store.open_room(ROOM, 22, at(0)).unwrap();
+        assert_eq!((store.rooms_damaged(), epoch_of(&store, id).0), (0, 11), "{torn:?}");
+        check_shown(&mut store, id, &told, "made whole");
+    }
+}
+
+#[test]
 fn retention_may_take_what_is_to_be_changed() {
     for policy in POLICIES {
         let disk = SimDisk::new();
