@@ -356,3 +356,75 @@ impl ReadBuffer {
         self.next >= until || self.skip_to(until, known)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a read found: records of these sizes from these sequences on, and a gap.
+    fn found(records: &[(u64, usize)], next: u64, gap: Option<(u64, u64)>) -> ReadBuffer {
+        let mut buffer = ReadBuffer { next, gap, ..ReadBuffer::default() };
+        for &(sequence, size) in records {
+            let start = buffer.bytes.len();
+            buffer.bytes.resize(start + size, b'x');
+            buffer.spans.push((sequence, start..start + size));
+            buffer.payload_bytes += size;
+        }
+        buffer.filled = buffer.bytes.len();
+        buffer
+    }
+
+    fn sizes(buffer: &ReadBuffer) -> Vec<(u64, usize)> {
+        buffer.records().map(|(sequence, payload)| (sequence, payload.len())).collect()
+    }
+
+    #[test]
+    fn a_replaced_payload_counts_with_its_own_size() {
+        let mut buffer = found(&[(3, 10), (4, 20)], 5, None);
+        buffer.replace(0, b"four");
+        assert_eq!((sizes(&buffer), buffer.payload_bytes()), (vec![(3, 4), (4, 20)], 24));
+        buffer.replace(1, &[b'y'; 30]);
+        assert_eq!((sizes(&buffer), buffer.payload_bytes()), (vec![(3, 4), (4, 30)], 34));
+        assert_eq!((buffer.payload(0), buffer.payload(1), buffer.sequence(1)), (&b"four"[..], &[b'y'; 30][..], 4));
+    }
+
+    #[test]
+    fn what_is_dropped_is_left_to_the_next_read() {
+        let all = || found(&[(3, 10), (4, 20), (8, 40)], 9, Some((5, 7)));
+        let state = |buffer: &ReadBuffer| (sizes(buffer), buffer.payload_bytes(), buffer.next, buffer.gap);
+        for (records, left) in [
+            (3, (vec![(3, 10), (4, 20), (8, 40)], 70, 9, Some((5, 7)))),
+            (2, (vec![(3, 10), (4, 20)], 30, 8, Some((5, 7)))),
+            (1, (vec![(3, 10)], 10, 4, None)),
+            (0, (vec![], 0, 3, None)),
+        ] {
+            let mut buffer = all();
+            buffer.truncate(records);
+            assert_eq!(state(&buffer), left);
+        }
+        for (last, left) in [
+            (8, (vec![(3, 10), (4, 20), (8, 40)], 70, 9, Some((5, 7)))),
+            (7, (vec![(3, 10), (4, 20)], 30, 8, Some((5, 7)))),
+            (6, (vec![(3, 10), (4, 20)], 30, 7, Some((5, 6)))),
+            (5, (vec![(3, 10), (4, 20)], 30, 6, Some((5, 5)))),
+            (4, (vec![(3, 10), (4, 20)], 30, 5, None)),
+        ] {
+            let mut buffer = all();
+            buffer.end_at(last);
+            assert_eq!(state(&buffer), left, "{last}");
+        }
+    }
+
+    #[test]
+    fn what_is_lacking_at_the_start_is_one_gap_and_a_later_one_waits() {
+        for (mut buffer, left) in [
+            (found(&[(10, 1), (11, 1)], 12, None), (vec![10, 11], 12, Some((4, 9)))),
+            (found(&[(13, 1)], 14, Some((10, 12))), (vec![13], 14, Some((4, 12)))),
+            (found(&[(10, 1), (14, 1)], 15, Some((11, 13))), (vec![10], 11, Some((4, 9)))),
+        ] {
+            buffer.lacks(4, 10);
+            let sequences: Vec<u64> = buffer.records().map(|(sequence, _)| sequence).collect();
+            assert_eq!((sequences, buffer.next, buffer.gap), left);
+        }
+    }
+}

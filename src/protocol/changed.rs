@@ -273,5 +273,7 @@ mod tests {
             ("alice", 1_790_000_000_000, Some("n"))
         );
         assert_eq!(Changed::of(b"no message", 57, true), None);
+        let again = Changed::of(&record, 80, false).expect("a changed message");
+        assert_eq!((again.by, again.deleted, &*again.user, again.nonce.as_deref()), (80, false, "alice", Some("n")));
     }
 }

@@ -430,7 +430,7 @@ fn describe(error: &serde_json::Error) -> String {
     let text = error.to_string();
     // serde repeats a string that stands in a wrong place, however long.
     let (before, after) = match (text.find(" \""), text.rfind("\", expected")) {
-        (Some(start), Some(end)) if start < end => (&text[..start], &text[end + 1..]),
+        (Some(start), Some(end)) => (&text[..start], &text[end + 1..]),
         _ => (text.as_str(), ""),
     };
     format!("Not a command of this protocol: {before}{after}")

@@ -160,6 +160,28 @@ fn a_walk_tells_every_record_from_the_segment_on_that_has_the_first() {
 }
 
 #[test]
+fn a_large_segment_is_walked_in_several_batches() {
+    let folder = Folder::new("large");
+    let options = Options { dir: folder.0.clone(), ..options(SyncPolicy::Always, 1) };
+    let mut store = Store::open(RealDisk, options).expect("the store opens");
+    let id = store.open_room("general", 11, at(0)).expect("the room opens");
+    let sizes = [200_000, 200_000, 1, 200_000, 1];
+    for (sequence, size) in (1..).zip(sizes) {
+        store.append(id, sequence, &vec![b'x'; size]).expect("the record is taken");
+    }
+    store.write_dirty(at(0), &mut Vec::new());
+    let files = folder.room();
+    assert_eq!(files.segments.len(), 1);
+    let (records, others) = walked(&files, 1);
+    let found: Vec<_> = records.iter().map(|(sequence, payload)| (*sequence, payload.len())).collect();
+    assert_eq!(found, (1..).zip(sizes).collect::<Vec<_>>());
+    assert_eq!(others, []);
+    assert_eq!(files.summary().expect("readable").head, 5);
+    let stand = files.stand().expect("readable");
+    assert_eq!((stand.head, &*stand.last), (5, &b"x"[..]));
+}
+
+#[test]
 fn a_lookup_finds_every_record_and_no_other() {
     let folder = Folder::filled("lookup");
     let mut lookup = Lookup::new(&folder.room());
