@@ -1,11 +1,11 @@
-//! What is told of a data folder without opening it as a server does.
+//! What is told of a data folder without opening it as a server does, and the repair of what is wrong there.
 
 use std::fs;
 use std::path::PathBuf;
 
 use super::support::*;
 use roomlog::log::inspect::{Batch, Found, Inspector, Lookup, RoomFiles, Stand, Summary};
-use roomlog::log::{Epoch, Options, RealDisk, Store, SyncPolicy};
+use roomlog::log::{Damage, Epoch, Options, RealDisk, Store, SyncPolicy};
 
 const RECORDS: u64 = 60;
 
@@ -225,4 +225,26 @@ fn a_torn_end_is_told_apart_from_damage_and_a_missing_segment_is_lost() {
     let torn = Found::Damage { segment: last.first, offset: last.bytes, bytes: 9, is_tail: true };
     assert_eq!(others, [lost, torn]);
     assert_eq!(records.len() as u64, RECORDS - (last.first - missing.first));
+}
+
+#[test]
+fn a_repair_writes_down_what_is_lost_wherever_it_was_in_its_segment() {
+    let folder = Folder::filled("repair");
+    let files = folder.room();
+    let second = files.segments[1].first;
+    for sequence in [1, second - 1, second + 1] {
+        let segment = if sequence < second { 1 } else { second };
+        let (start, _) = place(&files, segment, sequence);
+        let mut bytes = fs::read(files.path(segment)).expect("the segment");
+        bytes[start + 40] ^= 1;
+        fs::write(files.path(segment), &bytes).expect("a segment to damage");
+    }
+    let lost = vec![(1, 1), (second - 1, second - 1), (second + 1, second + 1)];
+    let damage = Damage::find(&files).expect("readable");
+    assert_eq!((damage.spots.len(), &damage.lost, &damage.known), (3, &lost, &vec![]));
+    let mut store = folder.store(SyncPolicy::Always, 2);
+    let repaired = store.repair_room(&files, &damage, 99, at(0)).expect("it can be repaired");
+    assert_eq!((repaired.kept.len(), repaired.epoch), (2, Epoch(99)));
+    let after = Damage::find(&folder.room()).expect("readable");
+    assert_eq!((after.is_none(), after.known, after.messages), (true, lost, RECORDS - 3));
 }
