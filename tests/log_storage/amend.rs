@@ -345,6 +345,24 @@ fn change_of_what_is_not_durable_is_written_behind_a_sync_of_it() {
 }
 
 #[test]
+fn change_of_what_an_earlier_run_left_waits_for_no_sync() {
+    for policy in POLICIES {
+        let (disk, mut store, _) = three(policy);
+        store.shutdown(at(0)).unwrap();
+        drop(store);
+        let mut store = open(&disk, policy, 2);
+        let id = store.open_room(ROOM, 22, at(0)).unwrap();
+        say(&mut store, id);
+        store.write_dirty(at(0), &mut Vec::new());
+        change(&mut store, id, 2, true, &mut Told::default());
+        store.write_dirty(at(0), &mut Vec::new());
+        let bytes = disk.bytes(&segment(ROOM, 1)).expect("the segment is there");
+        let line = bytes.split(|&byte| byte == b'\n').find(|line| line.get(17..33) == Some(b"0000000000000005"));
+        assert!(line.is_some(), "{policy:?}: it is not written yet");
+    }
+}
+
+#[test]
 fn change_that_cannot_be_is_refused_and_nothing_happens() {
     let (_, mut store, id) = three(SyncPolicy::Always);
     let long = vec![b' '; said(2).len() + 1];
