@@ -58,6 +58,23 @@ fn interval_syncs_when_it_is_over_and_not_before() {
 }
 
 #[test]
+fn what_a_closed_room_left_is_synced_when_the_interval_is_over() {
+    let mut store = open(&SimDisk::new(), INTERVAL, 1);
+    let id = store.open_room("r", 1, at(0)).unwrap();
+    append_many(&mut store, id, 1, 1);
+    commit(&mut store);
+    append_many(&mut store, id, 1, 1);
+    store.write_dirty(at(5000), &mut Vec::new());
+    store.close_room(id);
+    assert_eq!(store.next_deadline_ms(), Some(6000));
+    assert!(store.next_sync(at(5999)).is_none());
+    let batch = store.next_sync(at(6000)).unwrap();
+    assert_eq!(batch.files(), 1);
+    store.synced(batch.run(), at(6000), &mut Vec::new());
+    assert!(store.next_sync(at(u64::MAX)).is_none());
+}
+
+#[test]
 fn records_appended_during_a_sync_wait_for_the_next() {
     let mut store = open(&SimDisk::new(), SyncPolicy::Always, 1);
     let id = store.open_room("r", 1, at(0)).unwrap();
