@@ -438,6 +438,7 @@ fn find_line_in(file: &impl DiskFile, seed: u32, range: Range<u64>, target: u64)
 mod tests {
     use std::path::Path;
 
+    use super::super::control::Control;
     use super::super::sim::SimDisk;
     use super::*;
 
@@ -491,5 +492,13 @@ mod tests {
         assert_eq!(record::torn(&outer[near as usize..]), Some((2, false, 3)));
         let (file, starts, end) = file(&[outer, line(2, b"two")]);
         assert_eq!(found(&file, near, end, 2), Some((starts[1], false)));
+    }
+
+    #[test]
+    fn a_record_of_the_log_itself_is_never_taken_for_a_message() {
+        let closing = Control::Closing(7).line(SEED, 2);
+        let (file, starts, end) = file(&[line(1, b"one"), closing, line(3, b"three")]);
+        assert_eq!(found(&file, 0, end, 2), None);
+        assert_eq!(found(&file, 0, end, 3), Some((starts[2], false)));
     }
 }

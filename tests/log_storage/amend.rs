@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 
 use super::support::*;
 use roomlog::log::sim::{Fault, SimDisk};
-use roomlog::log::{LogError, LogEvent, LogId, Options, ReadBuffer, Retention, Store, StoreError, SyncPolicy};
+use roomlog::log::{Disk, LogError, LogEvent, LogId, Options, ReadBuffer, Retention, Store, StoreError, SyncPolicy};
 
 const ROOM: &str = "r";
 const INTERVAL: SyncPolicy = SyncPolicy::Interval { ms: 1000 };
@@ -530,6 +530,29 @@ fn lines_torn_while_they_were_overwritten_are_all_made_whole_and_are_no_damage()
         assert_eq!((store.rooms_damaged(), epoch_of(&store, id).0), (0, 11), "{torn:?}");
         check_shown(&mut store, id, &told, "made whole");
     }
+}
+
+#[test]
+fn what_is_in_a_segment_that_somebody_removed_cannot_be_changed_and_the_rest_can() {
+    let disk = SimDisk::new();
+    let small = |run| Options { segment_bytes: 2_000, ..options(SyncPolicy::Always, run) };
+    let mut store = Store::open(disk.clone(), small(1)).unwrap();
+    let id = store.open_room(ROOM, 11, at(0)).unwrap();
+    for _ in 0..12 {
+        say(&mut store, id);
+        commit(&mut store);
+    }
+    store.shutdown(at(0)).unwrap();
+    drop(store);
+    let mut store = Store::open(disk.clone(), small(2)).unwrap();
+    let id = store.open_room(ROOM, 22, at(0)).unwrap();
+    disk.remove(&segment(ROOM, 1)).unwrap();
+    let amend = |store: &mut Store<SimDisk>, target| {
+        let next = store.position(id).next;
+        store.append_amending(id, next, &said(next), &[(target, &changed(next, true))])
+    };
+    assert_eq!(amend(&mut store, 1), Err(LogError::NoSuchRecord));
+    assert_eq!(amend(&mut store, 12), Ok(()));
 }
 
 #[test]
