@@ -248,3 +248,18 @@ fn a_repair_writes_down_what_is_lost_wherever_it_was_in_its_segment() {
     let after = Damage::find(&folder.room()).expect("readable");
     assert_eq!((after.is_none(), after.known, after.messages), (true, lost, RECORDS - 3));
 }
+
+#[test]
+fn a_repair_of_the_last_header_ends_the_epoch_before_it() {
+    let folder = Folder::filled("header");
+    let files = folder.room();
+    let last = files.segments[files.segments.len() - 1].first;
+    let mut bytes = fs::read(files.path(last)).expect("the segment");
+    bytes[40] ^= 1;
+    fs::write(files.path(last), &bytes).expect("a segment to damage");
+    let damage = Damage::find(&files).expect("readable");
+    let mut store = folder.store(SyncPolicy::Always, 2);
+    store.repair_room(&files, &damage, 99, at(0)).expect("it can be repaired");
+    let summary = folder.room().summary().expect("readable");
+    assert_eq!((summary.epoch, summary.old_epochs[0]), (Some(Epoch(99)), (Epoch(11), last - 1)));
+}
