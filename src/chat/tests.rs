@@ -13,6 +13,7 @@ use crate::{
     protocol::{self, Announcement, Wish},
 };
 
+mod members;
 mod people;
 
 const SETTINGS: Settings = Settings {

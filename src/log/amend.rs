@@ -433,3 +433,72 @@ fn find_line_in(file: &impl DiskFile, seed: u32, range: Range<u64>, target: u64)
     }
     Ok(None)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::control::Control;
+    use super::super::sim::SimDisk;
+    use super::*;
+
+    const SEED: u32 = 5;
+
+    /// A file of these lines, and where each begins.
+    fn file(lines: &[Vec<u8>]) -> (impl DiskFile, Vec<u64>, u64) {
+        let disk = SimDisk::new();
+        disk.create_dir(Path::new("/d")).unwrap();
+        let file = disk.create(Path::new("/d/f")).unwrap();
+        let (mut starts, mut end) = (Vec::new(), 0);
+        for line in lines {
+            starts.push(end);
+            write_full(&file, line, end).unwrap();
+            end += line.len() as u64;
+        }
+        (file, starts, end)
+    }
+
+    fn line(sequence: u64, payload: &[u8]) -> Vec<u8> {
+        let mut line = Vec::new();
+        record::encode(&mut line, SEED, sequence, false, payload);
+        line
+    }
+
+    /// Where a record's line is found from `near` on, and whether it is torn.
+    fn found(file: &impl DiskFile, near: u64, end: u64, target: u64) -> Option<(u64, bool)> {
+        find_line(file, SEED, near, end, target).unwrap().map(|place| (place.offset, place.is_torn))
+    }
+
+    #[test]
+    fn a_line_is_found_wherever_the_index_leads() {
+        let mut torn = line(3, b"three");
+        torn[36] ^= 1;
+        let (file, starts, end) = file(&[line(1, b"one"), line(2, b"two"), torn, line(5, b"five")]);
+        for near in 0..end {
+            assert_eq!(found(&file, near, end, 1), Some((starts[0], false)), "{near}");
+            assert_eq!(found(&file, near, end, 2), Some((starts[1], false)), "{near}");
+            assert_eq!(found(&file, near, end, 3), Some((starts[2], true)), "{near}");
+            assert_eq!(found(&file, near, end, 4), None, "{near}");
+            assert_eq!(found(&file, near, end, 5), Some((starts[3], false)), "{near}");
+            assert_eq!(found(&file, near, end, 6), None, "{near}");
+        }
+    }
+
+    #[test]
+    fn what_looks_like_a_torn_line_inside_another_is_none() {
+        let inner = b"00000000 0000003 0000000000000002 abc";
+        let outer = line(1, &[b"..........", &inner[..]].concat());
+        let near = (outer.len() - 1 - inner.len()) as u64;
+        assert_eq!(record::torn(&outer[near as usize..]), Some((2, false, 3)));
+        let (file, starts, end) = file(&[outer, line(2, b"two")]);
+        assert_eq!(found(&file, near, end, 2), Some((starts[1], false)));
+    }
+
+    #[test]
+    fn a_record_of_the_log_itself_is_never_taken_for_a_message() {
+        let closing = Control::Closing(7).line(SEED, 2);
+        let (file, starts, end) = file(&[line(1, b"one"), closing, line(3, b"three")]);
+        assert_eq!(found(&file, 0, end, 2), None);
+        assert_eq!(found(&file, 0, end, 3), Some((starts[2], false)));
+    }
+}

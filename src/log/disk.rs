@@ -254,3 +254,178 @@ pub(crate) fn write_full(file: &impl DiskFile, bytes: &[u8], offset: u64) -> Res
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::path::PathBuf;
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// A file whose reads and writes go as they are told to; what is written is lost.
+    struct Told(Mutex<VecDeque<io::Result<usize>>>, Mutex<Vec<(usize, u64)>>);
+
+    impl Told {
+        fn new(results: impl IntoIterator<Item = io::Result<usize>>) -> Told {
+            Told(Mutex::new(results.into_iter().collect()), Mutex::default())
+        }
+
+        fn call(&self, bytes: usize, offset: u64) -> io::Result<usize> {
+            self.1.lock().unwrap().push((bytes, offset));
+            self.0.lock().unwrap().pop_front().expect("one call too many")
+        }
+
+        /// The calls so far: how many bytes at which offset.
+        fn calls(self) -> Vec<(usize, u64)> {
+            assert!(self.0.into_inner().unwrap().is_empty(), "too few calls");
+            self.1.into_inner().unwrap()
+        }
+    }
+
+    impl DiskFile for Told {
+        fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+            self.call(buffer.len(), offset)
+        }
+
+        fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+            self.call(bytes.len(), offset)
+        }
+
+        fn len(&self) -> io::Result<u64> {
+            unreachable!()
+        }
+
+        fn set_len(&self, _: u64) -> io::Result<()> {
+            unreachable!()
+        }
+
+        fn sync_data(&self) -> io::Result<()> {
+            unreachable!()
+        }
+
+        fn identity(&self) -> io::Result<String> {
+            unreachable!()
+        }
+
+        fn device(&self) -> io::Result<u64> {
+            unreachable!()
+        }
+
+        fn try_lock(&self) -> io::Result<bool> {
+            unreachable!()
+        }
+    }
+
+    fn fails(kind: io::ErrorKind) -> io::Result<usize> {
+        Err(kind.into())
+    }
+
+    #[test]
+    fn what_is_read_or_written_in_part_or_interrupted_goes_on_where_it_was() {
+        let results = || [Ok(4), fails(io::ErrorKind::Interrupted), Ok(5), Ok(1)];
+        let calls = [(10, 100), (6, 104), (6, 104), (1, 109)];
+        let file = Told::new(results());
+        assert_eq!(read_full(&file, &mut [0; 10], 100).unwrap(), 10);
+        assert_eq!(file.calls(), calls);
+        let file = Told::new(results());
+        write_full(&file, &[0; 10], 100).unwrap();
+        assert_eq!(file.calls(), calls);
+    }
+
+    #[test]
+    fn a_read_ends_with_the_file_or_an_error() {
+        assert_eq!(read_full(&Told::new([Ok(4), Ok(0)]), &mut [0; 10], 0).unwrap(), 4);
+        let failed = read_full(&Told::new([Ok(4), fails(io::ErrorKind::Other)]), &mut [0; 10], 0);
+        assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::Other);
+    }
+
+    #[test]
+    fn a_write_that_fails_says_how_far_it_came() {
+        for (last, kind) in
+            [(Ok(0), io::ErrorKind::StorageFull), (fails(io::ErrorKind::QuotaExceeded), io::ErrorKind::QuotaExceeded)]
+        {
+            let (written, error) = write_full(&Told::new([Ok(4), last]), &[0; 10], 0).unwrap_err();
+            assert_eq!((written, error.kind()), (4, kind));
+        }
+    }
+
+    #[test]
+    fn only_a_lack_of_space_is_full() {
+        let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge];
+        assert!(full.into_iter().all(|kind| is_full(&kind.into())));
+        assert!(!is_full(&io::ErrorKind::PermissionDenied.into()));
+    }
+
+    /// A folder of its own for a test.
+    fn folder(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("roomlog-disk-{name}-{}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_folder_is_created_with_those_above_it_and_once() {
+        let base = folder("folders");
+        let inner = base.join("a/b");
+        assert!(RealDisk.create_dir(&inner).unwrap());
+        assert!(!RealDisk.create_dir(&inner).unwrap());
+        assert!(RealDisk.create_dir(&base.join("c")).unwrap());
+        let mut names = RealDisk.list(&base).unwrap();
+        names.sort();
+        assert_eq!(names, ["a", "c"]);
+        std::fs::write(base.join("file"), b"12345").unwrap();
+        assert_eq!(RealDisk.create_dir(&base.join("file/d")).unwrap_err().kind(), io::ErrorKind::NotADirectory);
+        RealDisk.make_private(&inner).unwrap();
+        assert_eq!(std::fs::metadata(&inner).unwrap().permissions().mode() & 0o777, 0o700);
+        RealDisk.sync_dir(&inner).unwrap();
+        RealDisk.remove_dir(&inner).unwrap();
+        assert!(RealDisk.sync_dir(&inner).is_err());
+        std::fs::remove_dir_all(&base).unwrap();
+    }
+
+    #[test]
+    fn a_file_is_read_written_cut_renamed_and_removed() {
+        let base = folder("files");
+        let (one, two) = (base.join("one"), base.join("two"));
+        let file = RealDisk.create(&one).unwrap();
+        assert_eq!(RealDisk.create(&one).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert!(DiskFile::is_empty(&file).unwrap());
+        write_full(&file, b"0123456789", 2).unwrap();
+        assert_eq!((DiskFile::len(&file).unwrap(), RealDisk.len(&one).unwrap()), (12, 12));
+        assert!(!DiskFile::is_empty(&file).unwrap());
+        DiskFile::set_len(&file, 7).unwrap();
+        RealDisk.rename(&one, &two).unwrap();
+        assert!(RealDisk.open(&one).is_err());
+        let mut bytes = [b'x'; 9];
+        assert_eq!(read_full(&RealDisk.open(&two).unwrap(), &mut bytes, 0).unwrap(), 7);
+        assert_eq!(&bytes, b"\0\x0001234xx");
+        RealDisk.remove(&two).unwrap();
+        assert_eq!(RealDisk.list(&base).unwrap(), [""; 0]);
+        std::fs::remove_dir_all(&base).unwrap();
+    }
+
+    #[test]
+    fn a_file_keeps_its_identity_and_a_copy_has_another() {
+        let base = folder("identity");
+        let (one, two) = (base.join("one"), base.join("two"));
+        let file = RealDisk.create(&one).unwrap();
+        let identity = file.identity().unwrap();
+        assert!(identity.starts_with(&format!("{}:", file.metadata().unwrap().ino())), "{identity}");
+        std::fs::copy(&one, &two).unwrap();
+        assert_ne!(RealDisk.open(&two).unwrap().identity().unwrap(), identity);
+        assert_eq!(RealDisk.open(&one).unwrap().identity().unwrap(), identity);
+        assert_eq!(file.device().unwrap(), std::fs::metadata(&base).unwrap().dev());
+        assert!(DiskFile::try_lock(&file).unwrap());
+        assert!(!DiskFile::try_lock(&RealDisk.open(&one).unwrap()).unwrap(), "one handle has it");
+        std::fs::remove_dir_all(&base).unwrap();
+    }
+
+    #[test]
+    fn the_start_of_the_machine_has_one_number() {
+        let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let expected =
+            u64::from_str_radix(&text.replace('-', "").chars().take(16).collect::<String>(), 16).unwrap_or(0);
+        assert_eq!(RealDisk.boot_id(), expected);
+    }
+}

@@ -149,4 +149,20 @@ mod tests {
         files.pin((1, 1), false);
         assert!(files.has_room_for((7, 1)));
     }
+
+    #[test]
+    fn a_higher_bound_closes_nothing_and_files_go_with_their_room() {
+        let mut files = Files::new(3);
+        for key in [(1, 1), (1, 2), (2, 1)] {
+            files.insert(key, key);
+        }
+        files.set_max(4);
+        assert_eq!(files.len(), 3);
+        files.set_max(3);
+        assert_eq!(files.len(), 3);
+        assert_eq!(files.remove((1, 2)).as_deref(), Some(&(1, 2)));
+        assert!(files.remove((1, 2)).is_none());
+        files.remove_room(1);
+        assert_eq!((files.len(), files.get((2, 1)).is_some()), (1, true));
+    }
 }

@@ -151,6 +151,32 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_is_at_least_a_stride_behind_the_last() {
+        let mut index = Index::new(1);
+        for (sequence, offset) in [(2, 4095), (3, 4096), (4, 8191), (5, 8192)] {
+            index.note(sequence, offset);
+        }
+        assert_eq!(index.entries, [(2, 4096), (4, 8192)]);
+    }
+
+    #[test]
+    fn what_does_not_fit_into_32_bits_is_not_noted() {
+        let mut index = Index::new(1);
+        index.note(2, 1 << 32);
+        index.note(2 + (1 << 32), 5_000);
+        assert_eq!(index.entries, []);
+    }
+
+    #[test]
+    fn truncating_forgets_entries_from_the_offset_on() {
+        let mut index = sample();
+        index.truncate(99_300);
+        assert_eq!(index.find(u64::MAX), Some((194, 94_300)));
+        index.truncate(4_300);
+        assert_eq!(index.find(u64::MAX), None);
+    }
+
+    #[test]
     fn long_writes_are_indexed_inside() {
         let mut lines = Vec::new();
         for n in 0..100 {
@@ -161,6 +187,9 @@ mod tests {
         assert_eq!(index.find(7), Some((7, 5000)));
         assert_eq!(index.find(12), Some((12, 10_000)));
         assert_eq!(index.find(106), Some((102, 100_000)));
+        let mut short = Index::new(1);
+        short.note_lines(&lines[..4000], 7, 5000);
+        assert_eq!(short.entries, [(6, 5000)]);
     }
 
     #[test]
@@ -172,6 +201,10 @@ mod tests {
         assert_eq!(Sidecar::decode(&bytes, 6, 100, 100_300), None, "another room");
         assert_eq!(Sidecar::decode(&bytes, 5, 101, 100_300), None, "another segment");
         assert_eq!(Sidecar::decode(&bytes, 5, 100, 100_299), None, "a shorter segment");
+        for mark in [None, Some(Mark { run: 1, boot: 2, volatile: false })] {
+            let other = Sidecar { covered_bytes: 0, last: 1, mark, index: Index::new(2) };
+            assert_eq!(Sidecar::decode(&other.encode(5), 5, 2, 0), Some(other));
+        }
         for bit in 0..bytes.len() * 8 {
             let mut bad = bytes.clone();
             bad[bit / 8] ^= 1 << (bit % 8);

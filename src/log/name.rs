@@ -102,6 +102,23 @@ mod tests {
     }
 
     #[test]
+    fn a_long_name_keeps_120_bytes_and_no_half_escape() {
+        assert_eq!(folder(&"a".repeat(200)), "a".repeat(200));
+        assert_eq!(folder(&"a".repeat(201)), "a".repeat(120) + "~9a253eda0ce95884");
+        for (plain, end) in [(117, "%F0~5f65f6bbda565d9c"), (118, "~f9450ecdca06eb1f"), (119, "~168acedc61ae0512")] {
+            assert_eq!(folder(&("a".repeat(plain) + &"🦀".repeat(10))), "a".repeat(plain) + end);
+        }
+    }
+
+    #[test]
+    fn hashes_are_those_of_fnv_1a() {
+        for (bytes, hash) in [(&b""[..], 0xcbf2_9ce4_8422_2325), (b"a", 0xaf63_dc4c_8601_ec8c)] {
+            assert_eq!(fnv1a(bytes), hash);
+        }
+        assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
+    }
+
+    #[test]
     fn only_the_canonical_spelling_is_a_room() {
         assert_eq!(room("a%2eb"), None);
         assert_eq!(room("%61"), None);
@@ -116,5 +133,12 @@ mod tests {
         for other in ["7.log", "00000000000000000007.idx", "0000000000000000000x.log", "+0000000000000000007.log"] {
             assert_eq!(segment_first(other), None);
         }
+        for digits in [19, 21] {
+            assert_eq!(segment_first(&format!("{:0digits$}.log", 7)), None);
+        }
+        let others = (sidecar(7), torn(7, 2), damaged(7, 3));
+        assert_eq!(others.0, "00000000000000000007.idx");
+        assert_eq!(others.1, "00000000000000000007.torn-2");
+        assert_eq!(others.2, "00000000000000000007.damaged-3");
     }
 }

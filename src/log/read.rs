@@ -361,50 +361,70 @@ impl ReadBuffer {
 mod tests {
     use super::*;
 
-    /// What was read from `first` on: records of a byte each but for those of `gap`, through `last`.
-    fn read(first: u64, gap: Option<(u64, u64)>, last: u64) -> ReadBuffer {
-        let mut buffer = ReadBuffer { next: last + 1, gap, ..ReadBuffer::default() };
-        for sequence in (first..=last).filter(|sequence| gap.is_none_or(|(from, to)| !(from..=to).contains(sequence))) {
-            let at = buffer.bytes.len();
-            buffer.bytes.push(b'x');
-            buffer.spans.push((sequence, at..at + 1));
-            buffer.payload_bytes += 1;
+    /// What a read found: records of these sizes from these sequences on, and a gap.
+    fn found(records: &[(u64, usize)], next: u64, gap: Option<(u64, u64)>) -> ReadBuffer {
+        let mut buffer = ReadBuffer { next, gap, ..ReadBuffer::default() };
+        for &(sequence, size) in records {
+            let start = buffer.bytes.len();
+            buffer.bytes.resize(start + size, b'x');
+            buffer.spans.push((sequence, start..start + size));
+            buffer.payload_bytes += size;
         }
+        buffer.filled = buffer.bytes.len();
         buffer
     }
 
-    /// The records, the gap and where to go on.
-    fn told(buffer: &ReadBuffer) -> (Vec<u64>, Option<(u64, u64)>, u64) {
-        assert_eq!(buffer.payload_bytes(), buffer.records().len());
-        (buffer.records().map(|(sequence, _)| sequence).collect(), buffer.gap, buffer.next)
+    fn sizes(buffer: &ReadBuffer) -> Vec<(u64, usize)> {
+        buffer.records().map(|(sequence, payload)| (sequence, payload.len())).collect()
     }
 
     #[test]
-    fn nothing_beyond_the_end_is_left_neither_records_nor_gap() {
-        for (gap, last, expected) in [
-            (None, 5, (vec![3, 4, 5], None, 6)),
-            (None, 9, (vec![3, 4, 5, 6, 7, 8], None, 9)),
-            (Some((4, 5)), 7, (vec![3, 6, 7], Some((4, 5)), 8)),
-            (Some((4, 5)), 4, (vec![3], Some((4, 4)), 5)),
-            (Some((4, 5)), 3, (vec![3], None, 4)),
-            (Some((3, 8)), 6, (vec![], Some((3, 6)), 7)),
+    fn a_replaced_payload_counts_with_its_own_size() {
+        let mut buffer = found(&[(3, 10), (4, 20)], 5, None);
+        buffer.replace(0, b"four");
+        assert_eq!((sizes(&buffer), buffer.payload_bytes()), (vec![(3, 4), (4, 20)], 24));
+        buffer.replace(1, &[b'y'; 30]);
+        assert_eq!((sizes(&buffer), buffer.payload_bytes()), (vec![(3, 4), (4, 30)], 34));
+        assert_eq!((buffer.payload(0), buffer.payload(1), buffer.sequence(1)), (&b"four"[..], &[b'y'; 30][..], 4));
+    }
+
+    #[test]
+    fn what_is_dropped_is_left_to_the_next_read() {
+        let all = || found(&[(3, 10), (4, 20), (8, 40)], 9, Some((5, 7)));
+        let state = |buffer: &ReadBuffer| (sizes(buffer), buffer.payload_bytes(), buffer.next, buffer.gap);
+        for (records, left) in [
+            (3, (vec![(3, 10), (4, 20), (8, 40)], 70, 9, Some((5, 7)))),
+            (2, (vec![(3, 10), (4, 20)], 30, 8, Some((5, 7)))),
+            (1, (vec![(3, 10)], 10, 4, None)),
+            (0, (vec![], 0, 3, None)),
         ] {
-            let mut buffer = read(3, gap, 8);
+            let mut buffer = all();
+            buffer.truncate(records);
+            assert_eq!(state(&buffer), left);
+        }
+        for (last, left) in [
+            (8, (vec![(3, 10), (4, 20), (8, 40)], 70, 9, Some((5, 7)))),
+            (7, (vec![(3, 10), (4, 20)], 30, 8, Some((5, 7)))),
+            (6, (vec![(3, 10), (4, 20)], 30, 7, Some((5, 6)))),
+            (5, (vec![(3, 10), (4, 20)], 30, 6, Some((5, 5)))),
+            (4, (vec![(3, 10), (4, 20)], 30, 5, None)),
+        ] {
+            let mut buffer = all();
             buffer.end_at(last);
-            assert_eq!(told(&buffer), expected, "{gap:?} up to {last}");
+            assert_eq!(state(&buffer), left, "{last}");
         }
     }
 
     #[test]
-    fn what_is_no_more_there_is_one_gap_with_what_is_lost_right_behind_it() {
-        for (gap, expected) in [
-            (None, (vec![4, 5, 6, 7, 8], Some((1, 3)), 9)),
-            (Some((4, 6)), (vec![7, 8], Some((1, 6)), 9)),
-            (Some((6, 7)), (vec![4, 5], Some((1, 3)), 6)),
+    fn what_is_lacking_at_the_start_is_one_gap_and_a_later_one_waits() {
+        for (mut buffer, left) in [
+            (found(&[(10, 1), (11, 1)], 12, None), (vec![10, 11], 12, Some((4, 9)))),
+            (found(&[(13, 1)], 14, Some((10, 12))), (vec![13], 14, Some((4, 12)))),
+            (found(&[(10, 1), (14, 1)], 15, Some((11, 13))), (vec![10], 11, Some((4, 9)))),
         ] {
-            let mut buffer = read(4, gap, 8);
-            buffer.lacks(1, 4);
-            assert_eq!(told(&buffer), expected, "{gap:?}");
+            buffer.lacks(4, 10);
+            let sequences: Vec<u64> = buffer.records().map(|(sequence, _)| sequence).collect();
+            assert_eq!((sequences, buffer.next, buffer.gap), left);
         }
     }
 }

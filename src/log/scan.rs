@@ -162,3 +162,78 @@ impl<'a, F: DiskFile> Scanner<'a, F> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::disk::{Disk, write_full};
+    use super::super::sim::SimDisk;
+    use super::*;
+
+    const SEED: u32 = 5;
+
+    fn line(sequence: u64, payload: &[u8]) -> Vec<u8> {
+        let mut line = Vec::new();
+        record::encode(&mut line, SEED, sequence, false, payload);
+        line
+    }
+
+    fn file(bytes: &[u8]) -> impl DiskFile {
+        let disk = SimDisk::new();
+        disk.create_dir(Path::new("/d")).unwrap();
+        let file = disk.create(Path::new("/d/f")).unwrap();
+        write_full(&file, bytes, 0).unwrap();
+        file
+    }
+
+    /// Sequence and payload of each record, and where each damage begins.
+    type Lines = Vec<Result<(u64, Vec<u8>), u64>>;
+
+    fn scanned<F: DiskFile>(mut scanner: Scanner<'_, F>) -> Lines {
+        let mut lines = Vec::new();
+        while let Some(line) = scanner.next().unwrap() {
+            lines.push(match line {
+                Line::Record { sequence, payload, .. } => Ok((sequence, scanner.payload(&payload).to_vec())),
+                Line::Damage { offset, .. } => Err(offset),
+            });
+        }
+        lines
+    }
+
+    #[test]
+    fn a_scan_finds_what_is_in_its_range_whatever_is_read_at_a_time() {
+        let (one, two, three) = (line(1, b"one"), line(2, &[b'2'; 200]), line(3, b"three"));
+        let (after_one, after_two) = (one.len() as u64, (one.len() + two.len()) as u64);
+        let bytes = [&one[..], &two, &three].concat();
+        let file = file(&bytes);
+        let expected = [Ok((1, b"one".to_vec())), Ok((2, vec![b'2'; 200])), Ok((3, b"three".to_vec()))];
+        for chunk_bytes in 1..bytes.len() + 10 {
+            for (range, which) in
+                [(0..bytes.len() as u64, 0..3), (0..after_two, 0..2), (after_one..after_two, 1..2), (0..0, 0..0)]
+            {
+                let mut window = Vec::new();
+                let scanner = Scanner::new(&file, SEED, range.clone(), &mut window).in_chunks_of(chunk_bytes);
+                assert_eq!(scanned(scanner), expected[which.clone()], "{range:?} by {chunk_bytes}");
+                let mut window = b"kept".to_vec();
+                let scanner = Scanner::keeping(&file, SEED, range.clone(), &mut window, 4, chunk_bytes);
+                assert_eq!(scanned(scanner), expected[which], "{range:?} by {chunk_bytes}, kept");
+                assert!(window.starts_with(b"kept"));
+            }
+        }
+    }
+
+    #[test]
+    fn damage_goes_up_to_the_next_line_feed_or_the_end() {
+        let (one, two) = (line(1, b"one"), line(2, b"two"));
+        let start = one.len() as u64;
+        let bytes = [&one[..], b"nonsense\n", &two, b"half a li"].concat();
+        let (file, torn) = (file(&bytes), start + 9 + two.len() as u64);
+        let expected = [Ok((1, b"one".to_vec())), Err(start), Ok((2, b"two".to_vec())), Err(torn)];
+        for chunk_bytes in 1..bytes.len() + 10 {
+            let mut window = Vec::new();
+            let scanner = Scanner::new(&file, SEED, 0..bytes.len() as u64, &mut window).in_chunks_of(chunk_bytes);
+            assert_eq!(scanned(scanner), expected, "by {chunk_bytes}");
+        }
+    }
+}

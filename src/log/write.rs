@@ -170,7 +170,8 @@ impl<D: Disk> Store<D> {
             let mark = self.mark();
             let log = log_of(&mut self.rooms[id as usize]);
             let line = Control::Mark(mark).line(log.seed, log.written);
-            write_lines(&*file, log, &line).map_err(|failed| WriteFailed { written_bytes: 0, ..failed })?;
+            // It is one line: if it fails, nothing of the buffer has gone out, nor of what is counted.
+            write_lines(&*file, log, &line)?;
             log.mark = Marked::Written;
         }
         write_lines(&*file, log_of(&mut self.rooms[id as usize]), buffer)

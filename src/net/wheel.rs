@@ -193,8 +193,10 @@ mod tests {
             wheel.insert(at_ms, at_ms);
         }
         due_at.sort_unstable();
-        let mut fired = Vec::new();
+        let (mut fired, mut now_ms) = (Vec::new(), 1_000);
         while let Some(deadline_ms) = wheel.next_deadline_ms() {
+            assert!(deadline_ms > now_ms, "{deadline_ms} again");
+            now_ms = deadline_ms;
             for at_ms in expired(&mut wheel, deadline_ms) {
                 assert!(at_ms <= deadline_ms && deadline_ms < at_ms + TICK_MS, "{at_ms} fired at {deadline_ms}");
                 fired.push(at_ms);
@@ -247,5 +249,38 @@ mod tests {
         wheel.insert(6_000, 1);
         assert!(expired(&mut wheel, 1_000).is_empty());
         assert_eq!(expired(&mut wheel, 6_000), [1]);
+    }
+
+    #[test]
+    fn nothing_changes_where_ticks_need_more_than_32_bits() {
+        for start_tick in (1_u64 << 32) - 70..=(1 << 32) + 1 {
+            let mut wheel = Wheel::new(start_tick * TICK_MS);
+            let deadlines_ms = [1, 63, 64, 5_000].map(|ticks| (start_tick + ticks) * TICK_MS);
+            deadlines_ms.into_iter().for_each(|at_ms| wheel.insert(at_ms, at_ms));
+            for at_ms in deadlines_ms {
+                assert!(expired(&mut wheel, at_ms - 1).is_empty(), "{at_ms} is early");
+                assert_eq!(expired(&mut wheel, at_ms), [at_ms]);
+            }
+        }
+    }
+
+    #[test]
+    fn len_counts_what_is_overdue_and_what_is_ahead() {
+        let mut wheel = Wheel::new(5_000);
+        assert_eq!((wheel.len(), wheel.is_empty()), (0, true));
+        for (at_ms, len) in [(100, 1), (6_000, 2), (200, 3), (7_000_000, 4)] {
+            wheel.insert(at_ms, at_ms);
+            assert_eq!((wheel.len(), wheel.is_empty()), (len, false));
+        }
+        expired(&mut wheel, 5_000);
+        assert_eq!(wheel.len(), 2);
+    }
+
+    #[test]
+    #[should_panic(expected = "occupied bit of slot 3")]
+    fn a_bit_without_an_entry_is_noticed() {
+        let mut wheel = Wheel::<u64>::new(0);
+        wheel.levels[1].occupied = 1 << 3;
+        wheel.check_invariants();
     }
 }

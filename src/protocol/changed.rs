@@ -240,4 +240,40 @@ mod tests {
         assert_eq!((&gone["data"]["content"], &gone["data"]["deleted"]), (&json!(""), &json!({"sequence": 80})));
         assert_eq!((&gone["data"]["kind"], &gone["data"]["target"]), (&json!("edit"), &json!(42)));
     }
+
+    #[test]
+    fn only_an_unchanged_edit_of_a_message_has_its_present_text() {
+        let edit_of = |target, sequence| {
+            stored("alice", "new", sequence, None, Some(Change { kind: ChangeKind::Edit, target, previous: None }))
+        };
+        let original = stored("alice", "old", 42, None, None);
+        let text = |deleted, payload: &[u8]| {
+            let changed = Changed::of(&original, 57, deleted).expect("a message");
+            changed.present(42, payload).map(|message| message.content.into_owned())
+        };
+        let edit = edit_of(42, 57);
+        assert_eq!(text(false, &edit).as_deref(), Some("new"));
+        assert_eq!(text(true, &edit), None, "deleted");
+        assert_eq!(text(false, &edit_of(41, 57)), None, "of another message");
+        assert_eq!(text(false, &original), None, "no edit");
+        assert_eq!(text(false, &remains(&edit, 60, false)), None, "changed itself");
+        assert_eq!(text(false, b"{}"), None, "no message");
+    }
+
+    #[test]
+    fn what_remains_is_told_from_a_message_by_how_it_begins() {
+        let original = stored("alice", "old", 42, Some("n"), None);
+        let record = remains(&original, 57, true);
+        assert_eq!((is_changed(&original), is_changed(&record)), (false, true));
+        assert_eq!(Changed::parse(&original), None);
+        let changed = Changed::parse(&record).expect("a changed message");
+        assert_eq!((changed.by, changed.deleted, &*changed.epoch), (57, true, "9c1f04e2b7a65d38"));
+        assert_eq!(
+            (&*changed.user, changed.timestamp, changed.nonce.as_deref()),
+            ("alice", 1_790_000_000_000, Some("n"))
+        );
+        assert_eq!(Changed::of(b"no message", 57, true), None);
+        let again = Changed::of(&record, 80, false).expect("a changed message");
+        assert_eq!((again.by, again.deleted, &*again.user, again.nonce.as_deref()), (80, false, "alice", Some("n")));
+    }
 }

@@ -430,7 +430,7 @@ fn describe(error: &serde_json::Error) -> String {
     let text = error.to_string();
     // serde repeats a string that stands in a wrong place, however long.
     let (before, after) = match (text.find(" \""), text.rfind("\", expected")) {
-        (Some(start), Some(end)) if start < end => (&text[..start], &text[end + 1..]),
+        (Some(start), Some(end)) => (&text[..start], &text[end + 1..]),
         _ => (text.as_str(), ""),
     };
     format!("Not a command of this protocol: {before}{after}")
@@ -472,6 +472,57 @@ mod tests {
         assert_eq!(parse(r#"{"type":"heartbeat","id":[1]}"#).unwrap_err().code, ErrorCode::BadRequest);
         let long = format!(r#"{{"type":"heartbeat","id":"{}"}}"#, "x".repeat(65));
         assert_eq!(parse(&long).unwrap_err().code, ErrorCode::TooLong);
+    }
+
+    #[test]
+    fn an_id_is_a_number_or_a_string_of_up_to_64_bytes() {
+        let answer = |id: &str| {
+            let text = format!(r#"{{"type":"heartbeat","id":{id}}}"#);
+            let of = |id: Option<&str>| id.map(str::to_owned);
+            parse(&text).map(|request| of(request.id)).map_err(|bad| (of(bad.id), bad.code))
+        };
+        let digits = |count| "1".repeat(count);
+        for id in [r#""""#, "-5", "0", "9e3", &digits(64), &format!("\"{}\"", digits(64))] {
+            assert_eq!(answer(id), Ok(Some(id.to_owned())), "{id}");
+        }
+        for (id, code) in [
+            ("true", ErrorCode::BadRequest),
+            ("{}", ErrorCode::BadRequest),
+            (&digits(65), ErrorCode::TooLong),
+            (&format!("\"{}\"", digits(65)), ErrorCode::TooLong),
+        ] {
+            assert_eq!(answer(id), Err((None, code)), "{id}");
+        }
+    }
+
+    #[test]
+    fn a_nonce_has_between_1_and_64_bytes() {
+        let code = |nonce: &str| check_nonce(nonce).map_err(|(code, _)| code);
+        assert_eq!(code(""), Err(ErrorCode::BadRequest));
+        assert_eq!(code("n"), Ok(()));
+        assert_eq!(code(&"n".repeat(limits::NONCE_BYTES_MAX)), Ok(()));
+        assert_eq!(code(&"n".repeat(limits::NONCE_BYTES_MAX + 1)), Err(ErrorCode::TooLong));
+        for kind in ["message", "private", "edit"] {
+            let text = format!(r#"{{"type":"{kind}","room":"r","to":"t","sequence":1,"content":"c","nonce":""}}"#);
+            assert_eq!(parse(&text).unwrap_err().message, "The nonce is empty", "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_status_is_online_or_away() {
+        let status = |status: &str| match parse(&format!(r#"{{"type":"status","status":"{status}"}}"#)) {
+            Ok(Request { command: Command::Status { away }, .. }) => Some(away),
+            Ok(other) => panic!("{other:?}"),
+            Err(_) => None,
+        };
+        assert_eq!(["online", "away", "offline", ""].map(status), [Some(false), Some(true), None, None]);
+    }
+
+    #[test]
+    fn what_is_at_the_top_counts_before_what_is_in_data() {
+        let text = r#"{"type":"message","room":"top","data":{"room":"inner","content":"hi"}}"#;
+        let Command::Message { room, content, nonce } = command(text) else { panic!("a message") };
+        assert_eq!((room.as_ref(), content.as_ref(), nonce), ("top", "hi", None));
     }
 
     #[test]
@@ -519,6 +570,27 @@ mod tests {
         ] {
             let message = parse(&text).unwrap_err().message;
             assert!(message.len() < 120 && message.contains("string, expected"), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_one_line() {
+        for (text, message) in [
+            ("{", "Not JSON: EOF while parsing an object at line 1 column 1"),
+            (
+                r#"{"type":"join","room":5}"#,
+                "Not a command of this protocol: invalid type: integer `5`, expected a string at line 1 column 23",
+            ),
+            (
+                r#"{"type":"join","since":"x"}"#,
+                "Not a command of this protocol: invalid type: string, expected u64 at line 1 column 26",
+            ),
+            (
+                r#"{"type":"join","type":"join"}"#,
+                "Not a command of this protocol: duplicate field `type` at line 1 column 21",
+            ),
+        ] {
+            assert_eq!(parse(text).unwrap_err().message, message);
         }
     }
 

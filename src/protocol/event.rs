@@ -602,6 +602,45 @@ mod tests {
     }
 
     #[test]
+    fn a_message_object_is_found_in_its_record_and_nowhere_else() {
+        let payload = br#"{"type":"message","data":{"user":"alice","timestamp":5}}"#;
+        assert_eq!(recorded::object(payload), Some(&br#"{"user":"alice","timestamp":5}"#[..]));
+        assert_eq!(recorded::parse(payload).map(|message| message.timestamp), Some(5));
+        assert_eq!(recorded::history_data(payload), None);
+        let history = br#"{"type":"history","data":{"room":"r"}}"#;
+        assert_eq!(recorded::history_data(history), Some(&br#"{"room":"r"}"#[..]));
+        assert_eq!(recorded::object(history), None);
+        assert!(recorded::parse(history).is_none());
+    }
+
+    #[test]
+    fn a_history_frame_without_messages_gap_and_reset_has_none() {
+        let mut frame = Vec::new();
+        history_frame::begin("r", &mut frame);
+        history_frame::push(b"no message", &mut frame);
+        let tail = history_frame::Tail { epoch: "e", floor: 1, head: 0, more: false, reset: None, gap: None };
+        history_frame::end(&tail, &mut frame);
+        assert_eq!(
+            String::from_utf8(frame).unwrap(),
+            r#"{"type":"history","data":{"room":"r","messages":[],"epoch":"e","floor":1,"head":0,"more":false}}"#
+        );
+    }
+
+    #[test]
+    fn only_a_duplicate_is_said_to_be_one() {
+        let ack = |duplicate| {
+            let id = MessageIdentity { epoch: "e", sequence: 3 };
+            let event = Event::MessageAck { room: "r", sequence: 3, id, timestamp: 5, duplicate };
+            String::from_utf8(event.to_vec(None)).unwrap()
+        };
+        assert_eq!(ack(false), r#"{"type":"ack","data":{"room":"r","sequence":3,"id":"e:3","timestamp":5}}"#);
+        assert_eq!(
+            ack(true),
+            r#"{"type":"ack","data":{"room":"r","sequence":3,"id":"e:3","timestamp":5,"duplicate":true}}"#
+        );
+    }
+
+    #[test]
     fn events_have_a_type_an_id_and_data() {
         let text = |event: Event<'_>, id| String::from_utf8(event.to_vec(id)).unwrap();
         assert_eq!(

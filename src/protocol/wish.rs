@@ -48,4 +48,10 @@ mod tests {
         assert_eq!(Wish::parse("username=bob&user=").unwrap().user.as_deref(), Some("bob"));
         assert!(Wish::parse("since=-1").is_err());
     }
+
+    #[test]
+    fn an_empty_name_or_session_is_no_wish() {
+        assert_eq!(Wish::parse("user=&username=&session="), Ok(Wish::default()));
+        assert_eq!(Wish::parse("session=s&session=").unwrap().session.as_deref(), Some("s"));
+    }
 }

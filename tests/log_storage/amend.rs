@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 
 use super::support::*;
 use roomlog::log::sim::{Fault, SimDisk};
-use roomlog::log::{LogError, LogEvent, LogId, Options, ReadBuffer, Retention, Store, StoreError, SyncPolicy};
+use roomlog::log::{Disk, LogError, LogEvent, LogId, Options, ReadBuffer, Retention, Store, StoreError, SyncPolicy};
 
 const ROOM: &str = "r";
 const INTERVAL: SyncPolicy = SyncPolicy::Interval { ms: 1000 };
@@ -345,6 +345,24 @@ fn change_of_what_is_not_durable_is_written_behind_a_sync_of_it() {
 }
 
 #[test]
+fn change_of_what_an_earlier_run_left_waits_for_no_sync() {
+    for policy in POLICIES {
+        let (disk, mut store, _) = three(policy);
+        store.shutdown(at(0)).unwrap();
+        drop(store);
+        let mut store = open(&disk, policy, 2);
+        let id = store.open_room(ROOM, 22, at(0)).unwrap();
+        say(&mut store, id);
+        store.write_dirty(at(0), &mut Vec::new());
+        change(&mut store, id, 2, true, &mut Told::default());
+        store.write_dirty(at(0), &mut Vec::new());
+        let bytes = disk.bytes(&segment(ROOM, 1)).expect("the segment is there");
+        let line = bytes.split(|&byte| byte == b'\n').find(|line| line.get(17..33) == Some(b"0000000000000005"));
+        assert!(line.is_some(), "{policy:?}: it is not written yet");
+    }
+}
+
+#[test]
 fn change_that_cannot_be_is_refused_and_nothing_happens() {
     let (_, mut store, id) = three(SyncPolicy::Always);
     let long = vec![b' '; said(2).len() + 1];
@@ -492,6 +510,49 @@ fn change_that_cannot_be_carried_out_at_a_start_is_shown_all_the_same_and_the_ro
         check_shown(&mut store, id, &told, "now it is");
         assert_eq!(holds(&disk, &secret(2)), None);
     }
+}
+
+#[test]
+fn lines_torn_while_they_were_overwritten_are_all_made_whole_and_are_no_damage() {
+    for torn in [&[1][..], &[1, 2], &[1, 2, 3]] {
+        let (disk, mut store, id) = three(SyncPolicy::Always);
+        let mut told = Told::default();
+        torn.iter().for_each(|&target| change(&mut store, id, target, true, &mut told));
+        commit(&mut store);
+        drop(store);
+        disk.crash();
+        let bytes = disk.bytes(&segment(ROOM, 1)).expect("the segment is there");
+        let mut lines: Vec<Vec<u8>> = bytes.split_inclusive(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect();
+        torn.iter().for_each(|&target| lines[target as usize][40] ^= 1);
+        disk.tamper(&segment(ROOM, 1), &lines.concat());
+        let mut store = open(&disk, SyncPolicy::Always, 2);
+        let id = store.open_room(ROOM, 22, at(0)).unwrap();
+        assert_eq!((store.rooms_damaged(), epoch_of(&store, id).0), (0, 11), "{torn:?}");
+        check_shown(&mut store, id, &told, "made whole");
+    }
+}
+
+#[test]
+fn what_is_in_a_segment_that_somebody_removed_cannot_be_changed_and_the_rest_can() {
+    let disk = SimDisk::new();
+    let small = |run| Options { segment_bytes: 2_000, ..options(SyncPolicy::Always, run) };
+    let mut store = Store::open(disk.clone(), small(1)).unwrap();
+    let id = store.open_room(ROOM, 11, at(0)).unwrap();
+    for _ in 0..12 {
+        say(&mut store, id);
+        commit(&mut store);
+    }
+    store.shutdown(at(0)).unwrap();
+    drop(store);
+    let mut store = Store::open(disk.clone(), small(2)).unwrap();
+    let id = store.open_room(ROOM, 22, at(0)).unwrap();
+    disk.remove(&segment(ROOM, 1)).unwrap();
+    let amend = |store: &mut Store<SimDisk>, target| {
+        let next = store.position(id).next;
+        store.append_amending(id, next, &said(next), &[(target, &changed(next, true))])
+    };
+    assert_eq!(amend(&mut store, 1), Err(LogError::NoSuchRecord));
+    assert_eq!(amend(&mut store, 12), Ok(()));
 }
 
 #[test]

@@ -58,6 +58,23 @@ fn interval_syncs_when_it_is_over_and_not_before() {
 }
 
 #[test]
+fn what_a_closed_room_left_is_synced_when_the_interval_is_over() {
+    let mut store = open(&SimDisk::new(), INTERVAL, 1);
+    let id = store.open_room("r", 1, at(0)).unwrap();
+    append_many(&mut store, id, 1, 1);
+    commit(&mut store);
+    append_many(&mut store, id, 1, 1);
+    store.write_dirty(at(5000), &mut Vec::new());
+    store.close_room(id);
+    assert_eq!(store.next_deadline_ms(), Some(6000));
+    assert!(store.next_sync(at(5999)).is_none());
+    let batch = store.next_sync(at(6000)).unwrap();
+    assert_eq!(batch.files(), 1);
+    store.synced(batch.run(), at(6000), &mut Vec::new());
+    assert!(store.next_sync(at(u64::MAX)).is_none());
+}
+
+#[test]
 fn records_appended_during_a_sync_wait_for_the_next() {
     let mut store = open(&SimDisk::new(), SyncPolicy::Always, 1);
     let id = store.open_room("r", 1, at(0)).unwrap();
@@ -137,7 +154,65 @@ fn open_files_are_bounded_and_all_rooms_get_written() {
             assert!(ids.iter().all(|&id| store.position(id).head == round), "{policy:?}");
         }
         ids.iter().for_each(|&id| assert_holds(&mut store, id, 1, 3));
+        assert_eq!(store.files_open(), 4, "{policy:?}");
     }
+}
+
+#[test]
+fn a_room_that_is_closed_during_a_sync_takes_nothing_of_it_to_the_next_in_its_place() {
+    for reopened in [false, true] {
+        let mut store = open(&SimDisk::new(), INTERVAL, 1);
+        let id = store.open_room("r", 1, at(0)).unwrap();
+        append_many(&mut store, id, 1, 1);
+        commit(&mut store);
+        append_many(&mut store, id, 1, 1);
+        store.write_dirty(at(0), &mut Vec::new());
+        let batch = store.next_sync(at(5_000)).unwrap();
+        store.close_room(id);
+        let mut events = Vec::new();
+        let next = reopened.then(|| store.open_room("other", 2, at(0)).unwrap());
+        if let Some(next) = next {
+            assert_eq!(next, id, "the same place");
+            append_many(&mut store, next, 1, 1);
+            store.write_dirty(at(5_000), &mut events);
+        }
+        store.synced(batch.run(), at(5_000), &mut events);
+        assert_eq!(events, [], "the other room's mark is not durable yet");
+        if let Some(next) = next {
+            assert_eq!(store.position(next).head, 0);
+            commit(&mut store);
+            assert_holds(&mut store, next, 1, 1);
+        }
+    }
+}
+
+#[test]
+fn a_record_says_whether_all_before_it_was_durable_when_it_was_written() {
+    for (policy, flags) in [(SyncPolicy::Always, *b" | |"), (INTERVAL, *b"    "), (SyncPolicy::Never, *b"    ")] {
+        let disk = SimDisk::new();
+        let mut store = open(&disk, policy, 1);
+        let id = store.open_room("r", 1, at(0)).unwrap();
+        for count in [1, 2, 1] {
+            append_many(&mut store, id, 1, count);
+            commit(&mut store);
+        }
+        let bytes = disk.bytes(&segment("r", 1)).expect("the segment is there");
+        let records = bytes.split(|&byte| byte == b'\n').filter(|line| line.get(34..41) == Some(br#"{"type""#));
+        assert_eq!(records.map(|line| line[33]).collect::<Vec<_>>(), flags, "{policy:?}");
+    }
+}
+
+#[test]
+fn a_segment_may_have_megabytes() {
+    let disk = SimDisk::new();
+    let options = Options { segment_bytes: 8 << 20, ..options(SyncPolicy::Always, 1) };
+    let mut store = Store::open(disk.clone(), options).unwrap();
+    let id = store.open_room("r", 1, at(0)).unwrap();
+    for sequence in 1..=5 {
+        store.append(id, sequence, &vec![b'x'; 1 << 20]).unwrap();
+        commit(&mut store);
+    }
+    assert_eq!(disk.files().iter().filter(|path| path.extension().is_some_and(|e| e == "log")).count(), 1);
 }
 
 #[test]

@@ -26,6 +26,7 @@ fn torn_tail_is_cut_at_every_byte_of_the_last_three_records() {
         let id = store.open_room(ROOM, 22, at(0)).unwrap();
         let left = lines(&whole[..cut]).iter().filter(|line| line.ends_with(b"\n")).count() as u64 - 1;
         assert_eq!((store.position(id).head, epoch_of(&store, id).0), (left, 11), "cut at {cut}");
+        assert_eq!(store.rooms_damaged(), 0, "a torn end is no damage");
         assert_holds(&mut store, id, 1, left);
         let kept = disk.bytes(&room_file(ROOM, "00000000000000000001.torn-1")).unwrap_or_default();
         assert_eq!([log_bytes(&disk), kept].concat(), whole[..cut], "the cut bytes are kept beside");
@@ -117,6 +118,7 @@ fn damage_with_valid_records_after_it_is_a_gap_and_stays() {
         let mut store = open(&disk, SyncPolicy::Always, 2);
         let id = store.open_room(ROOM, 22, at(0)).unwrap();
         assert_eq!((store.position(id).head, epoch_of(&store, id).0), (9, 11));
+        assert_eq!(store.rooms_damaged(), 1, "it is noticed before anybody reads");
         append_many(&mut store, id, 1, 1);
         commit(&mut store);
         let (found, gaps) = read_all(&mut store, id);
@@ -229,14 +231,16 @@ fn lost_segment_in_the_middle_is_a_gap() {
 
 #[test]
 fn old_record_behind_the_end_does_not_turn_the_numbering_back() {
-    let disk = stored(SyncPolicy::Always, ROOM, 6, true);
-    let mut records = lines(&log_bytes(&disk));
-    records.push(records[2].clone());
-    disk.tamper(&segment(ROOM, 1), &records.concat());
-    let mut store = open(&disk, SyncPolicy::Always, 2);
-    let id = store.open_room(ROOM, 22, at(0)).unwrap();
-    assert_eq!((store.position(id).head, epoch_of(&store, id).0), (6, 11));
-    assert_holds(&mut store, id, 1, 6);
+    for old in [2, 6] {
+        let disk = stored(SyncPolicy::Always, ROOM, 6, true);
+        let mut records = lines(&log_bytes(&disk));
+        records.push(records[old].clone());
+        disk.tamper(&segment(ROOM, 1), &records.concat());
+        let mut store = open(&disk, SyncPolicy::Always, 2);
+        let id = store.open_room(ROOM, 22, at(0)).unwrap();
+        assert_eq!((store.position(id).head, epoch_of(&store, id).0), (6, 11), "{old}");
+        assert_holds(&mut store, id, 1, 6);
+    }
 }
 
 /// Pairs of a long and a short record, so that the sizes of two such logs agree but not what stands where.

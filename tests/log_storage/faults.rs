@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 
 use super::support::*;
 use roomlog::log::sim::{Fault, SimDisk};
-use roomlog::log::{LogError, LogEvent, StoreError, SyncPolicy};
+use roomlog::log::{LogError, LogEvent, Store, StoreError, SyncPolicy};
 
 const INTERVAL: SyncPolicy = SyncPolicy::Interval { ms: 1000 };
 
@@ -151,6 +151,27 @@ fn failed_sync_of_an_interval_run_begins_a_new_epoch_at_the_next_start() {
     let mut store = open(&disk, INTERVAL, 3);
     let id = store.open_room("r", 33, at(0)).unwrap();
     assert_eq!(epoch_of(&store, id).0, 33);
+}
+
+#[test]
+fn what_keeps_a_store_from_opening_is_told_as_the_disk_said_it() {
+    for disk in [SimDisk::new(), stored(SyncPolicy::Always, "r", 3, true), stored(SyncPolicy::Always, "r", 3, false)] {
+        let mut failed = 0;
+        for call in 0..20 {
+            let disk = disk.copy();
+            disk.crash();
+            disk.fail_at(disk.calls() + call, Fault::Error(ErrorKind::PermissionDenied));
+            match Store::open(disk, options(SyncPolicy::Always, 2)) {
+                Ok(_) => {}
+                Err(StoreError::Io { source, .. }) => {
+                    assert_eq!(source.kind(), ErrorKind::PermissionDenied, "call {call}");
+                    failed += 1;
+                }
+                Err(other) => panic!("{other}"),
+            }
+        }
+        assert!(failed > 3, "{failed}");
+    }
 }
 
 #[test]

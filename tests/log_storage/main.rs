@@ -5,6 +5,7 @@ mod basics;
 mod damage;
 mod epochs;
 mod faults;
+mod inspect;
 mod model;
 mod power;
 mod retention;

@@ -169,3 +169,20 @@ fn segments_from_the_future_age_from_the_start_of_the_run() {
         }
     }
 }
+
+#[test]
+fn a_segment_covers_an_eighth_of_the_age() {
+    let disk = SimDisk::new();
+    let retention = Retention { age_ms: Some(8_000), ..Retention::default() };
+    let mut store = Store::open(disk.clone(), Options { retention, ..options(SyncPolicy::Always, 1) }).unwrap();
+    let id = store.open_room("r", 1, at(0)).unwrap();
+    for ms in [0, 999, 1_000, 1_001] {
+        append_many(&mut store, id, 1, 1);
+        store.write_dirty(at(ms), &mut Vec::new());
+        while let Some(batch) = store.next_sync(at(ms)) {
+            store.synced(batch.run(), at(ms), &mut Vec::new());
+        }
+    }
+    assert!(disk.bytes(&segment("r", 4)).is_some(), "the fourth begins another");
+    assert!(disk.bytes(&segment("r", 3)).is_none() && disk.bytes(&segment("r", 2)).is_none());
+}
