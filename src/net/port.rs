@@ -181,7 +181,8 @@ impl Port for SystemPort {
         // The poll's own timeouts end up to a millisecond late, which is as long as some things may wait at all.
         if let Some(timeout) = timeout.filter(|timeout| !timeout.is_zero() && *timeout < PRECISE_BELOW) {
             if self.alarm.is_none() {
-                self.alarm = Some(Alarm::new(self.poll.registry(), TOKEN_ALARM)?);
+                // Without a descriptor for it, late is better than never again.
+                self.alarm = Alarm::new(self.poll.registry(), TOKEN_ALARM).ok();
             }
             self.alarm.iter().try_for_each(|alarm| alarm.set(timeout))?;
         }

@@ -56,6 +56,14 @@ class Metrics(unittest.IsolatedAsyncioTestCase):
         self.assertEqual(counts[-1], total)
 
 
+class WithoutTls(unittest.TestCase):
+    def test_a_build_that_cannot_speak_tls_says_how_to_make_one_that_can(self):
+        command = [BINARY, "--tls-cert", "c.pem", "--tls-key", "k.pem"]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
+        self.assertEqual(ended.returncode, 2, ended.stderr)
+        self.assertIn("cargo build --release --features rustls", ended.stderr)
+
+
 class Activation(unittest.IsolatedAsyncioTestCase):
     async def test_a_listening_socket_is_taken_over_and_who_waits_at_it_is_served(self):
         with tempfile.TemporaryDirectory() as data, socket.create_server(("127.0.0.1", 0)) as listener:
