@@ -8,6 +8,8 @@ pub mod client;
 pub mod raw;
 pub mod rest;
 
+use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -264,9 +266,14 @@ impl Drop for Server {
     }
 }
 
+/// The binary: cargo's, or for figures another build, as `ROOMLOG_BIN` says.
+fn binary() -> OsString {
+    env::var_os("ROOMLOG_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_roomlog").into())
+}
+
 /// The binary's command line, with nothing inherited from the caller's environment.
 pub fn command(data: &Data, flags: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_roomlog"));
+    let mut command = Command::new(binary());
     command.args(["--port", "0", "--bind", "127.0.0.1", "--data"]).arg(data.path()).args(flags).env_clear();
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
@@ -274,7 +281,7 @@ pub fn command(data: &Data, flags: &[&str]) -> Command {
 
 /// The binary as an operator's command over a data folder: nobody at a terminal, nothing in the environment.
 pub fn operator_command(command: &str, data: &Path, args: &[&str]) -> Command {
-    let mut binary = Command::new(env!("CARGO_BIN_EXE_roomlog"));
+    let mut binary = Command::new(binary());
     binary.arg(command).args(args).arg("--data").arg(data).env_clear().stdin(Stdio::null());
     binary.stdout(Stdio::piped()).stderr(Stdio::piped());
     binary

@@ -44,10 +44,13 @@ fn read(bytes: &[u8], piece_bytes: usize) -> (Vec<Request>, Option<Refusal>) {
         let mut input = piece.to_vec();
         while !input.is_empty() {
             let progress = reader.take(&input, HEAD_BYTES_MAX, BODY_BYTES_MAX);
-            assert!(kept(&reader) <= HEAD_BYTES_MAX + BODY_BYTES_MAX, "{} bytes are kept", kept(&reader));
             match progress {
                 Err(refusal) => return (requests, Some(refusal)),
-                Ok(Progress::Incomplete | Progress::ExpectsContinue) => break,
+                Ok(Progress::Incomplete | Progress::ExpectsContinue) => {
+                    let bytes = kept(&reader);
+                    assert!(bytes <= HEAD_BYTES_MAX + BODY_BYTES_MAX, "{bytes} bytes are kept");
+                    break;
+                }
                 Ok(Progress::Complete { request, rest }) => {
                     assert!(reader.is_empty() && request.body().len() <= BODY_BYTES_MAX);
                     assert!(rest.len() < input.len(), "a request has bytes");
