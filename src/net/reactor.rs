@@ -29,7 +29,8 @@ use dial::Dialled;
 
 mod dial;
 
-const ACCEPTS_PER_TURN: usize = 256;
+/// One takes up to 90 µs, and everybody waits for all of a turn.
+const ACCEPTS_PER_TURN: usize = 64;
 /// Pause after an accept that failed for lack of descriptors or memory. There is no new edge for what waits already.
 const ACCEPT_RETRY_MS: u64 = 100;
 /// Connections beyond `connections_max`, and beyond `connections_per_address_max` of one address, that may be hearing
