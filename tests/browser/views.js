@@ -120,7 +120,11 @@ export const VIEWS = [
       await person.page.getByRole('toolbar').getByRole('button', { name: 'Delete' }).click();
       await person.page.locator('#sure').waitFor();
     },
-    close: escape,
+    // The row gets the focus back with an event that comes later.
+    close: async (person) => {
+      await escape(person);
+      await person.page.waitForFunction(() => document.activeElement?.closest('#log'));
+    },
   },
   {
     name: 'editing',
