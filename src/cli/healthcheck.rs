@@ -3,10 +3,10 @@
 //! Owns: one `GET /healthz`. Must never know: what the server counts as well.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::tls;
+use super::{http::connect, tls};
 use crate::config::Healthcheck;
 
 /// Longest wait for each of: the connection, the request being taken, more of the answer.
@@ -47,24 +47,18 @@ pub enum HealthcheckError {
 pub fn run(target: &Healthcheck) -> Result<(), HealthcheckError> {
     let address = target.address();
     let mut scheme = "http";
-    let mut answer = connect(address).and_then(|stream| ask(address, stream));
+    let connect = || connect(&address, TIMEOUT);
+    let mut answer = connect().and_then(|stream| ask(address, stream));
     // To a request like this, that is the answer of a port that speaks TLS.
     if cfg!(feature = "rustls") && answer.as_ref().is_ok_and(|status| status.ends_with(b" 400")) {
         scheme = "https";
-        answer = connect(address).and_then(tls::over).and_then(|stream| ask(address, stream));
+        answer = connect().and_then(tls::over).and_then(|stream| ask(address, stream));
     }
     let status = answer.map_err(|source| HealthcheckError::NoAnswer { scheme, address, source: worded(source) })?;
     if status.starts_with(b"HTTP/1.") && status.ends_with(b" 200") {
         return Ok(());
     }
     Err(HealthcheckError::Unwell { scheme, address, status: status.escape_ascii().to_string() })
-}
-
-fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.set_write_timeout(Some(TIMEOUT))?;
-    Ok(stream)
 }
 
 fn ask(address: SocketAddr, mut stream: impl Read + Write) -> io::Result<[u8; STATUS_BYTES]> {

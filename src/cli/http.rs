@@ -61,7 +61,7 @@ impl Answer {
 /// # Errors
 /// The words for why no whole answer came.
 pub(super) fn exchange(address: &SocketAddr, ask: &Ask<'_>) -> Result<Answer, String> {
-    connect(address).and_then(|stream| exchange_over(stream, ask)).map_err(worded)
+    connect(address, TIMEOUT).and_then(|stream| exchange_over(stream, ask)).map_err(worded)
 }
 
 /// As [`exchange`], with a server on this machine that speaks TLS.
@@ -69,13 +69,17 @@ pub(super) fn exchange(address: &SocketAddr, ask: &Ask<'_>) -> Result<Answer, St
 /// # Errors
 /// As [`exchange`]; also that this build has no TLS.
 pub(super) fn exchange_tls(address: &SocketAddr, ask: &Ask<'_>) -> Result<Answer, String> {
-    connect(address).and_then(tls::over).and_then(|stream| exchange_over(stream, ask)).map_err(worded)
+    connect(address, TIMEOUT).and_then(tls::over).and_then(|stream| exchange_over(stream, ask)).map_err(worded)
 }
 
-fn connect(address: &SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(address, TIMEOUT)?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.set_write_timeout(Some(TIMEOUT))?;
+/// Connects to a server, with one bound for each of: that, what is written being taken, more to read.
+///
+/// # Errors
+/// The system's.
+pub(super) fn connect(address: &SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(address, timeout)?;
+    stream.set_read_timeout(Some(timeout))?;
+    stream.set_write_timeout(Some(timeout))?;
     Ok(stream)
 }
 

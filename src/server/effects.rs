@@ -41,7 +41,7 @@ impl<'a, P: Port> Outgoing<'a, P> {
 
 impl<P: Port> Sink for Outgoing<'_, P> {
     fn accepts(&self, subscriber: SubscriberId) -> bool {
-        self.net.queued_bytes(links::connection(subscriber)) < limits::OUTBOX_LOW_WATER_BYTES
+        has_room(self.net, links::connection(subscriber))
     }
 
     fn is_blocked(&self, subscriber: SubscriberId) -> bool {
@@ -57,6 +57,11 @@ impl<P: Port> Sink for Outgoing<'_, P> {
             self.net.push(conn, frame);
         }
     }
+}
+
+/// Whether so little is queued for a connection that it can be given more.
+pub(super) fn has_room<P: Port>(net: &Reactor<P>, conn: ConnId) -> bool {
+    net.queued_bytes(conn) < limits::OUTBOX_LOW_WATER_BYTES
 }
 
 pub(super) fn room_id(room: RoomKey) -> RoomId {
@@ -120,13 +125,9 @@ impl<W: World> Server<W> {
         Ok(())
     }
 
-    /// Does what may wait for the disk, and remembers how long that took.
+    /// Does what may wait for a room's log, and remembers how long that took.
     fn timed<R>(&mut self, what: &str, room: RoomId, step: impl FnOnce(&mut Self) -> R) -> R {
-        let started_us = self.world.monotonic_us();
-        let result = step(self);
-        let took_us = self.world.monotonic_us().saturating_sub(started_us);
-        self.meters.pace.note_step(took_us, || format!("{what} {:?}", self.feed.name(room)));
-        result
+        self.timed_as(step, |server| format!("{what} {:?}", server.feed.name(room)))
     }
 
     /// What goes into a room's log.

@@ -287,6 +287,18 @@ impl<W: World> Server<W> {
         self.meters.pace.end(part, self.world.monotonic_us());
     }
 
+    /// Takes a step that may be long, and remembers how long it took; `what` says which, if it was.
+    fn timed_as<R>(&mut self, step: impl FnOnce(&mut Self) -> R, what: impl FnOnce(&Self) -> String) -> R {
+        let started_us = self.world.monotonic_us();
+        let result = step(self);
+        let took_us = self.world.monotonic_us().saturating_sub(started_us);
+        if self.meters.pace.is_longest(took_us) {
+            let what = what(self);
+            self.meters.pace.note_step(took_us, what);
+        }
+        result
+    }
+
     /// Counts what there is. Looks at every connection.
     pub fn census(&self) -> Census {
         let queued = self.net.connections().map(|conn| self.net.queued_bytes(conn));
@@ -322,10 +334,8 @@ impl<W: World> Server<W> {
         match event {
             NetEvent::Text { conn, text } => self.on_text(now, conn, text)?,
             NetEvent::Request { conn, request } => {
-                let started_us = self.world.monotonic_us();
-                self.on_request(now, conn, &request)?;
-                let took_us = self.world.monotonic_us().saturating_sub(started_us);
-                self.meters.pace.note_step(took_us, || format!("{} {:?}", request.method(), request.path()));
+                let what = |_: &Self| format!("{} {:?}", request.method(), request.path());
+                self.timed_as(|server| server.on_request(now, conn, &request), what)?;
             }
             NetEvent::Closed { conn, reason } => self.on_closed(now, conn, reason)?,
             NetEvent::Drained { conn } => {
@@ -406,7 +416,7 @@ impl<W: World> Server<W> {
     /// Shows those who have room again who is there: they may have missed who came and went.
     fn make_up(&mut self, now: Now) -> Result<(), ServerError> {
         for conn in self.missed.take() {
-            if self.net.queued_bytes(conn) < limits::OUTBOX_LOW_WATER_BYTES {
+            if effects::has_room(&self.net, conn) {
                 let client = self.links.client(conn).filter(|_| self.missed.made_up(conn));
                 client.map_or(Ok(()), |client| self.input(now, Input::Missed { client }))?;
             } else if !self.net.is_blocked(conn) {

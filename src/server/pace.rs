@@ -87,11 +87,14 @@ impl Pace {
         self.mark_us = now_us;
     }
 
-    /// A step has taken so long; `what` is only asked if it is to be told.
-    pub fn note_step(&mut self, us: u64, what: impl FnOnce() -> String) {
-        if us > LONG_US / 2 && self.step.as_ref().is_none_or(|(longest_us, _)| us > *longest_us) {
-            self.step = Some((us, what()));
-        }
+    /// Whether a step that has taken so long is to be told of, if the turn is.
+    pub fn is_longest(&self, us: u64) -> bool {
+        us > LONG_US / 2 && self.step.as_ref().is_none_or(|(longest_us, _)| us > *longest_us)
+    }
+
+    /// A step that [`Pace::is_longest`] has taken so long.
+    pub fn note_step(&mut self, us: u64, what: String) {
+        self.step = Some((us, what));
     }
 
     /// The turn is over with its last part. What there is to say of it, if it was long.
@@ -166,10 +169,12 @@ mod tests {
     fn the_longest_step_is_named_and_short_ones_are_not_asked() {
         let mut pace = Pace::default();
         pace.begin(0);
-        pace.note_step(5_000, || unreachable!("half of a long turn is not long"));
-        pace.note_step(8_000, || "history of \"a\"".to_owned());
-        pace.note_step(9_000, || "opening \"b\"".to_owned());
-        pace.note_step(6_000, || unreachable!("a longer one is known"));
+        assert!(!pace.is_longest(5_000), "half of a long turn is not long");
+        for (us, what) in [(8_000, "history of \"a\""), (9_000, "opening \"b\"")] {
+            assert!(pace.is_longest(us));
+            pace.note_step(us, what.to_owned());
+        }
+        assert!(!pace.is_longest(6_000), "a longer one is known");
         pace.end(Part::Input, 20_000);
         let told = pace.finish().expect("it was long");
         assert!(told.ends_with("; longest step: opening \"b\", 9.0 ms"), "{told}");
